@@ -144,7 +144,7 @@ def test_a_scan_that_changed_is_refused_and_the_others_can_be_read(out):
     path = out / "scans" / "ct-b" / "scan.json"
     path.write_text(path.read_text().replace("1.2.3.1", "1.2.3.9"))
     (out / "scans" / "ct-d" / "ct.nii.gz").unlink()
-    with pytest.raises(hilum.FormatError, match="ct-b: the ledger lists this scan as finished, but its scan.json"):
+    with pytest.raises(hilum.FormatError, match=r"ct-b: the ledger lists this scan as finished, but its scan\.json"):
         _ = run["ct-b"].ct
     with pytest.raises(hilum.FormatError, match="ct-b"):
         run.table()

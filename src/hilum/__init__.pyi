@@ -1,4 +1,5 @@
 # The public interface on one page.
+from . import plot as plot
 from .errors import AnnotationError as AnnotationError
 from .errors import FormatError as FormatError
 from .errors import GeometryError as GeometryError

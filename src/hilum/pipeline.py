@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
+from hilum._kernels.threads import begin
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops import finite, intensity, morphology, preview
@@ -56,8 +57,10 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     scan = require_readers(scan, least=recipe.nodules.min_readers)
     ct = _to_output_grid(scan.ct, recipe)
     given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
-    lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)
-    label_maps, label_notes = place_label_maps(scan, ct.geometry, recipe)
+    workers = recipe.compute.workers
+    placed = begin(lambda: place_label_maps(scan, ct.geometry, recipe), workers=workers)  # beside the lungs
+    lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=workers)
+    label_maps, label_notes = placed()
     nodule_mask, drawn = None, recipe.nodules
     if scan.annotated and drawn.mask:
         nodule_mask = mask_nodules(ct.geometry, scan.nodules, level=drawn.consensus, contour_pixel=drawn.contour_pixel)

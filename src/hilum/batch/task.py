@@ -63,7 +63,9 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False)
     Parameters
     ----------
     ref : ScanRef
+        The scan to load.
     recipe : Recipe
+        What is done to it.
     out : Path
         The run's output folder.
     overwrite : bool
@@ -175,6 +177,7 @@ def _make(task: Task) -> Row:
         preview=preview_of(ready, recipe),
         required_parts=promised_parts(recipe),
         before_publish=lambda: lock.check_run(out, task.run),
+        workers=recipe.compute.workers,
     )
     return finished_row(folder, record, stamp=stamp)
 

@@ -64,11 +64,7 @@ def montage(
     from hilum.pictures.montage import montage as draw
 
     scan = plot_files.with_lungs(scan) if lungs else scan
-    figure = draw(
-        scan.ct, plane=plane, every=every, columns=columns, preset=preset, lungs=scan.lungs, nodules=scan.nodules,
-        label_maps=scan.label_maps,
-    )  # fmt: skip
-    save(figure, out, options)
+    save(draw(scan, plane=plane, every=every, columns=columns, preset=preset), out, options)
 
 
 def surface(

@@ -28,6 +28,7 @@ class LabelBox(NamedTuple):
     Parameters
     ----------
     label : str
+        Name of the label that the component has.
     value : int
         Of its label in the mask.
     number : int

@@ -57,6 +57,7 @@ def read_source(scan: ListedScan, sources: Mapping[str, tuple[Path, records.Stac
     Parameters
     ----------
     scan : ListedScan
+        The finished scan.
     sources : mapping of str to (Path, Stack)
         From `index_sources`.
 

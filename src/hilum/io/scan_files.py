@@ -165,6 +165,7 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
     Parameters
     ----------
     scan : Scan
+        The scan that was read.
     path : Path
         Where `read` found it.
 

@@ -96,6 +96,7 @@ def body_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, boo
     Parameters
     ----------
     geometry : Geometry
+        The grid.
 
     Returns
     -------

@@ -157,6 +157,7 @@ def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:
     Parameters
     ----------
     mask : Mask, shape (z, y, x)
+        The labels.
     geometry : Geometry
         Any grid; its spacing, origin, shape and direction may differ from the mask's.
 

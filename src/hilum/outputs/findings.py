@@ -77,6 +77,7 @@ def kind_of(code: str) -> NoteKind:
     Parameters
     ----------
     code : str
+        The code of the note.
 
     Returns
     -------
@@ -94,6 +95,7 @@ def codes_of(notes: Iterable[str], kind: NoteKind) -> list[str]:
     notes : iterable of str
         Codes, or lines that begin with one and a colon.
     kind : NoteKind
+        The kind to pick.
 
     Returns
     -------

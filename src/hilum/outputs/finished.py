@@ -191,6 +191,7 @@ def check_files(folder: Path, record: records.ScanRecord, *, digest: bool = True
     folder : Path
         The scan's folder.
     record : ScanRecord
+        What ``scan.json`` says.
     digest : bool
         Read all bytes. Otherwise only the sizes are compared, and the checksums of files that are newer than
         ``scan.json``, which is written last.

@@ -96,6 +96,7 @@ def with_round_trips(nodules: Sequence[NoduleRecord], *, spacing: Sequence[float
     Parameters
     ----------
     nodules : sequence of NoduleRecord
+        The nodules of the scan, as ``scan.json`` lists them.
     spacing : sequence of float
         Of the stored grid.
     stored : Path
@@ -126,6 +127,7 @@ def write_locations(scan: Scan, folder: Path) -> None:
     Parameters
     ----------
     scan : Scan
+        The scan.
     folder : Path
         The scan's folder. A kind that the data set does not have gets no file.
     """
@@ -186,6 +188,7 @@ def write_preview(preview: Preview, folder: Path) -> None:
     Parameters
     ----------
     preview : Preview
+        The pictures.
     folder : Path
         The scan's folder.
     """

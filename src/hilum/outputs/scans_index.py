@@ -46,6 +46,7 @@ class Origin(NamedTuple):
     Parameters
     ----------
     dataset : str
+        Name of the adapter that listed it.
     series_uid : str
         Hashed if the recipe hides it; empty if it is unknown before the scan is read.
     case : str
@@ -116,6 +117,7 @@ def cells(row: Row, record: records.ScanRecord | None, origin: Origin) -> dict[s
     Parameters
     ----------
     row : Row
+        Its line of the ledger.
     record : ScanRecord or None
         None for a scan that is not finished.
     origin : Origin

@@ -1,12 +1,13 @@
 """Write, convert and read the folder of a finished scan. It gets its name only when it is complete."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 import hilum
+from hilum._kernels.threads import run_slabs
 from hilum.errors import OutputError, one_line
 from hilum.geometry import Geometry
 from hilum.io.atomic import atomic_folder
@@ -41,6 +42,7 @@ def store_scan(
     preview: Preview | None = None,
     required_parts: Sequence[str] = (),
     before_publish: Hook = lambda: None,
+    workers: int = 0,
 ) -> ScanRecord:
     """Write a preprocessed scan to its folder, completely or not at all.
 
@@ -66,6 +68,8 @@ def store_scan(
         The parts that the recipe asks for, by their names in `ScanRecord`.
     before_publish : callable
         Called when everything is written, before the folder gets its name. If it raises, nothing is stored.
+    workers : int
+        Threads, each writing a volume; 0 for one per available core.
 
     Returns
     -------
@@ -86,13 +90,18 @@ def store_scan(
         what = f"the recipe asks for {', '.join(sorted(missing))}, but hilum did not make it"
         raise OutputError(what, where=folder / scan_id, do="report this bug in hilum", code="parts")
     with atomic_folder(folder / scan_id) as partial:
-        suffix, files = formats.STORES[file_format].suffix, WrittenFiles(partial)
+        kind, files = formats.STORES[file_format], WrittenFiles(partial)
+        suffix, threads = kind.suffix, 1 if kind.in_order else workers
         if scan.label_maps:
             (partial / LABELS).mkdir()
-        for name, volume in volumes.items():
-            if volume is not None:
+        stored = [(name, volume) for name, volume in volumes.items() if volume is not None]
+
+        def write_volumes(begin: int, end: int) -> None:
+            for name, volume in stored[begin:end]:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
-                files.add()
+                files.add(name)
+
+        run_slabs(write_volumes, len(stored), workers=threads, slabs=len(stored))
         write_locations(scan, partial)
         if preview is not None:
             write_preview(preview, partial)
@@ -113,7 +122,7 @@ def store_scan(
             nodules=nodule_records(scan, source=source, stored=partial / ("ct" + suffix)),
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),
-            files=files.records,
+            files=files.in_order(volumes),
             parts=made,
             label_maps={name: _label_record(one) for name, one in scan.label_maps.items()},
         )
@@ -139,12 +148,18 @@ class WrittenFiles:
         self.records: dict[str, FileRecord] = {}
         self._stats: dict[str, tuple[int, ...]] = {}
 
-    def add(self) -> None:
-        """Record the new files of the folder."""
+    def add(self, volume: str = "") -> None:
+        """Record the new files of the folder, or of one volume in it: others may be half written."""
         for name, path in list_source_files(self.folder):
-            if name not in self.records:
+            if name not in self.records and volume in {"", name.partition(".")[0]}:
                 self._stats[name] = _stat(path)
                 self.records[name] = file_record(path)
+
+    def in_order(self, volumes: Iterable[str]) -> dict[str, FileRecord]:
+        """The records sorted by name, those of the volumes first, whichever thread was done first."""
+        order = {name: k for k, name in enumerate(volumes)}
+        names = sorted(self.records, key=lambda name: (order.get(name.partition(".")[0], len(order)), name))
+        return {name: self.records[name] for name in names}
 
     def finish(self, record: ScanRecord) -> None:
         """Check that all files are as they were recorded, then write ``scan.json``.

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import InputError, UnsupportedError, one_line
+from hilum.errors import GeometryError, InputError, UnsupportedError, one_line
 from hilum.geometry import Geometry
 from hilum.ops import finite, intensity, reorient
 from hilum.ops.labels.overlay import on_grid
 from hilum.scan import Scan
+from hilum.volume import Mask, Volume
 
 
 class Plane(NamedTuple):
@@ -59,6 +60,19 @@ def gray_range(preset: str) -> Pair:
         raise InputError(f"no window preset {one_line(preset, limit=40)!r}, expected {known}", code="option")
     window = intensity.WINDOW_PRESETS[preset]
     return window.center - window.width / 2, window.center + window.width / 2
+
+
+def scan_of(drawn: Scan | Volume, *, lungs: Mask | None = None) -> Scan:
+    """Give what is drawn as a scan, with other lungs if there are some."""
+    if isinstance(drawn, Mask) or not isinstance(drawn, Scan | Volume):
+        what = f"a {type(drawn).__name__} cannot be drawn, expected a Scan or a Volume"
+        raise InputError(what, do="give the result of hilum.read; a mask is drawn over its scan", code="option")
+    scan = drawn if isinstance(drawn, Scan) else Scan("", drawn)
+    if lungs is None:
+        return scan
+    if not lungs.geometry.isclose(scan.ct.geometry):
+        raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
+    return replace(scan, lungs=lungs)
 
 
 def reorient_hu(scan: Scan) -> Scan:

@@ -40,9 +40,10 @@ class Run:
 
     Examples
     --------
-    >>> run = hilum.open_run("OUT")  # doctest: +SKIP
-    >>> for scan in run:  # doctest: +SKIP
-    ...     print(scan.scan_id, scan.ct.shape, scan.figures["lung_score"])
+    >>> import hilum
+    >>> for scan in hilum.open_run("OUT"):
+    ...     print(scan.row.status, scan.ct.shape, round(scan.figures["lung_left_ml"]))
+    done (75, 96, 96) 1366
     """
 
     folder: Path
@@ -151,6 +152,13 @@ class Run:
         ------
         InputError
             If ``folds.json`` is malformed, or lacks a finished scan, or a ``scan.json`` is damaged.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> run = hilum.open_run("OUT")
+        >>> run.folds() == {"": run.ids}  # neither the data set nor hilum folds made folds
+        True
         """
         listed: dict[str, list[str]] = {}
         for scan in (replace(one, fold_by=by) for one in self):
@@ -180,9 +188,10 @@ class Run:
 
         Examples
         --------
-        >>> table = hilum.open_run("OUT").table()  # doctest: +SKIP
-        >>> table["id"], table["lung_right_ml"]  # doctest: +SKIP
-        >>> table.to_pandas().groupby("kernel")["lung_mean_hu"].median()  # doctest: +SKIP
+        >>> import hilum
+        >>> table = hilum.open_run("OUT").table()
+        >>> table["status"], table["spacing_z_mm"], table["slice_thickness_mm"]
+        (['done'], [4.0], [6.25])
         """
         rest = (row for row in self.rows.values() if row.status not in ledger.FINISHED)
         return make_table(self.folder, self, rest if every else ())
@@ -211,8 +220,10 @@ def open_run(folder: str | PathLike[str] | Run) -> Run:
 
     Examples
     --------
-    >>> run = hilum.open_run("OUT")  # doctest: +SKIP
-    >>> len(run), run.status, [row.reason for row in run.refused]  # doctest: +SKIP
+    >>> import hilum
+    >>> run = hilum.open_run("OUT")
+    >>> len(run), run.status, [row.reason for row in run.refused]
+    (1, {'done': 1, 'repaired': 0, 'refused': 0, 'failed': 0}, [])
     """
     if isinstance(folder, Run):
         return folder

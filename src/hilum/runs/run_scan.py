@@ -46,8 +46,12 @@ class RunScan:
 
     Examples
     --------
-    >>> scan = hilum.open_run("OUT")["1.2.826.0.1"]  # doctest: +SKIP
-    >>> scan.ct.array.mean(), scan.lungs.volume_ml(), len(scan.nodules)  # doctest: +SKIP
+    >>> import hilum
+    >>> scan = hilum.open_run("OUT")[0]
+    >>> scan.ct.shape, scan.lungs.shape, len(scan.nodules)
+    ((75, 96, 96), (75, 96, 96), 5)
+    >>> round(scan.figures["lung_left_ml"]), round(scan.lungs.volume_ml(2))
+    (1366, 1366)
     """
 
     folder: Path
@@ -184,6 +188,13 @@ class RunScan:
         ------
         InputError
             If a file is missing, damaged or a link, or is newer than ``scan.json`` and does not match its checksum.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> scan = hilum.open_run("OUT")[0].scan()
+        >>> hilum.segment_lungs(scan.ct).shape == scan.ct.shape
+        True
         """
         record, mask = self.record, self.nodule_mask
         return Scan(
@@ -203,15 +214,67 @@ class RunScan:
         )
 
     def format_of(self, part: str = "ct") -> str:
-        """Name the format of a stored volume; empty if the scan does not have it."""
+        """Name the format of a stored volume; empty if the scan does not have it.
+
+        Parameters
+        ----------
+        part : str
+            ``ct``, ``lungs``, ``nodules`` or ``labels/NAME``.
+
+        Returns
+        -------
+        str
+            ``nifti``, ``npy``, ``b2nd`` or ``zarr``.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.open_run("OUT")[0].format_of("lungs")
+        'nifti'
+        """
         return finished.format_of(self.record, part)
 
     def read(self, part: str) -> Volume | None:
-        """Read a stored volume, ``ct``, ``lungs``, ``nodules`` or ``labels/NAME``; None if the scan has none."""
+        """Read a stored volume without keeping it, and without comparing its files with ``scan.json``.
+
+        Parameters
+        ----------
+        part : str
+            ``ct``, ``lungs``, ``nodules`` or ``labels/NAME``.
+
+        Returns
+        -------
+        Volume or None
+            None if the scan does not have it.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.open_run("OUT")[0].read("labels/lobes") is None
+        True
+        """
         return finished.read_stored(self.folder, self.record, part)
 
     def open(self, part: str) -> OpenVolume | None:
-        """Open a stored volume to read boxes of it; None if the scan does not have it."""
+        """Open a stored volume, to read boxes of it without reading the rest.
+
+        Parameters
+        ----------
+        part : str
+            ``ct``, ``lungs``, ``nodules`` or ``labels/NAME``.
+
+        Returns
+        -------
+        OpenVolume or None
+            Its ``read(start, size)`` takes the first voxel and the size of a box, (z, y, x). None if the scan does not
+            have the volume. npy is memory-mapped, b2nd and zarr unpack the chunks of a box, nifti is unpacked whole.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.open_run("OUT")[0].open("ct").read((10, 20, 30), (16, 32, 32)).shape
+        (16, 32, 32)
+        """
         return finished.open_stored(self.folder, self.record, part)
 
     def check_files(self, *, digest: bool = True) -> None:
@@ -226,6 +289,11 @@ class RunScan:
         ------
         InputError
             If a file is missing, is a link, or has changed.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.open_run("OUT")[0].check_files()
         """
         finished.check_files(self.folder, self.record, digest=digest)
 

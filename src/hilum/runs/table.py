@@ -1,6 +1,6 @@
 """What is known of the scans of a run, as columns of plain values."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,20 @@ Cell = str | int | float | None
 class RunTable(dict[str, list[Cell]]):
     """Columns of plain values by name: a dict of lists of the same length, with None where a value is missing.
 
+    Parameters
+    ----------
+    columns : mapping of str to list
+        The columns by name, such as `hilum.Run.table` makes them.
+
     Examples
     --------
-    >>> RunTable(id=["a", "b"], lung_right_ml=[2100.5, None])
+    >>> import hilum
+    >>> hilum.RunTable({"id": ["a", "b"], "lung_right_ml": [2100.5, None]})
     RunTable(2 rows: id, lung_right_ml)
     """
+
+    def __init__(self, columns: Mapping[str, list[Cell]]) -> None:
+        super().__init__(columns)
 
     def __repr__(self) -> str:
         """The number of rows and the names of the columns, on one line."""

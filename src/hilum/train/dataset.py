@@ -66,6 +66,7 @@ class PatchDataset:
         The label that is a scan's fold: ``patient_fold`` keeps a patient's scans together. Folds of ``hilum folds``
         come first.
     seed : int
+        Decides, with the epoch and the index, what is drawn; at least 0, by default 0.
     cache : int
         Scans kept open if each takes memory or an open file: NIfTI, b2nd, zarr.
     verify : bool
@@ -88,8 +89,12 @@ class PatchDataset:
 
     Examples
     --------
-    >>> data = PatchDataset("OUT", size=64, window=(-1000, 400), mean=0.25)  # doctest: +SKIP
-    >>> loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True, num_workers=2)  # doctest: +SKIP
+    >>> import hilum
+    >>> data = hilum.PatchDataset("OUT", size=32, window=(-1000, 400), mean=0.25)
+    >>> len(data), data[0]["image"].shape, data[0]["image"].dtype
+    (5, (32, 32, 32), dtype('float32'))
+
+    A loader of torch takes it as it is: ``torch.utils.data.DataLoader(data, batch_size=8, num_workers=2)``.
     """
 
     def __init__(
@@ -158,6 +163,16 @@ class PatchDataset:
         ----------
         epoch : int
             At least 0.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> data = hilum.PatchDataset("OUT", size=32)
+        >>> for epoch in range(2):
+        ...     data.set_epoch(epoch)
+        ...     print(data[0]["start"].shape)
+        (3,)
+        (3,)
         """
         self.epoch = epoch
 

@@ -20,7 +20,9 @@ def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[s
     Parameters
     ----------
     window : tuple of float, HU, or None
+        The range that becomes [0, 1]; None leaves voxels as stored.
     mean : float
+        What is subtracted after scaling.
     units : set of str
         The units of all scans.
     where : Path

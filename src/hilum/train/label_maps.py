@@ -36,6 +36,7 @@ def scans_with(
     Parameters
     ----------
     scans : sequence of ListedScan
+        The finished scans to choose from.
     labels : str
         The name of the label map.
     filled : bool

@@ -34,6 +34,7 @@ class OpenScan:
     ct, labels : OpenVolume
         Labels of the nodules, or a label map.
     lungs : Mask or None
+        The lung mask, if it was asked for.
     air : float
         The value outside the volume, in the volume's unit.
     ct_array, labels_array : ndarray or None

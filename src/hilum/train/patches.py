@@ -55,6 +55,7 @@ def write_patches(
     out : Path
         Appears only when complete.
     options : PatchOptions, optional
+        Size, number and kind of patches; by default those of ``hilum patches``.
     candidates : Path, optional
         LUNA16's candidates.csv; class 1 is ignored, because those are nodules.
     excluded : Path, optional

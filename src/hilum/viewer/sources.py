@@ -52,6 +52,7 @@ class Source:
     Parameters
     ----------
     name : str
+        What the page calls it.
     items : tuple of Item
         Their indices are their ids.
     run : Path or None
@@ -164,6 +165,7 @@ def open_source(
     path : Path
         A DICOM folder, a volume file, or the output folder of a run.
     annotations : Path, optional
+        A table of nodules or readings, for one scan.
     columns : TableColumns, optional
         For one scan: its annotations, as in `hilum.read`.
     labels : sequence of str

@@ -56,6 +56,7 @@ class Taps:
     weights : ndarray of float64, shape (4 n,)
         Four for each output, the filter's gain included.
     pole : float
+        The pole of the spline's prefilter; 0 for none.
     """
 
     size: int
@@ -148,6 +149,7 @@ def nearest(array: Voxels, z: Indices, y: Indices, x: Indices, *, workers: int =
     Parameters
     ----------
     array : ndarray, shape (z, y, x)
+        The voxels to pick from.
     z, y, x : ndarray of int64
         Indices inside the array.
     workers : int

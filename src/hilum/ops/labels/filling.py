@@ -57,6 +57,7 @@ def fill_greatest(
     shares : ndarray of uint8, shape (z, y, x)
         The share of each voxel, `hilum.ops.labels.shares.WHOLE` for all of it.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
     exact : tuple of float and ndarray, shape (3,), optional
         Volume in voxels and centroid (z, y, x) of the label, if the shares are only estimates.
 

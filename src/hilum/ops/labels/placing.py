@@ -34,10 +34,21 @@ class Placed:
     Parameters
     ----------
     label_map : LabelMap
+        The labels on the new grid.
     lost : dict of str to float
         Volumes in ml of the labels that lie in the grid but are too small for its voxels.
     outside : dict of str to float
         Volumes in ml of the parts of labels that lie outside the grid.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> mask = hilum.Mask(np.ones((4, 4, 4), np.uint8), hilum.Geometry((4, 4, 4), (1.0, 1.0, 1.0)))
+    >>> tumor = hilum.LabelMap(mask, {"tumor": 1})
+    >>> placed = hilum.place_label_map(tumor, hilum.Geometry((2, 4, 4), (1.0, 1.0, 1.0)))
+    >>> placed.lost, placed.outside
+    ({}, {'tumor': 0.032})
     """
 
     label_map: LabelMap
@@ -63,6 +74,16 @@ def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, 
     Returns
     -------
     Placed
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> mask = hilum.Mask(np.ones((4, 4, 4), np.uint8), hilum.Geometry((4, 4, 4), (1.0, 1.0, 1.0)))
+    >>> tumor = hilum.LabelMap(mask, {"tumor": 1})
+    >>> fine = hilum.Geometry((10, 10, 10), (0.5, 0.5, 0.5), origin=(-0.5, -0.5, -0.5))
+    >>> round(hilum.place_label_map(tumor, fine).label_map.mask.volume_ml(), 6)
+    0.064
     """
     found = measure_labels(label_map.mask.array, workers=workers)
     mask, axes, boxes = _turn(label_map.mask, geometry, {value: found[value].box for value in found})

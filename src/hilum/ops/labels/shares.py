@@ -63,6 +63,7 @@ def measure_labels(array: NDArray[np.uint8], *, workers: int = 1) -> dict[int, L
     Parameters
     ----------
     array : ndarray of uint8, shape (z, y, x)
+        The labels, 0 for background.
     workers : int
         Threads; 0 for one per available core.
 
@@ -100,12 +101,15 @@ def parallel_shares(
     Parameters
     ----------
     array : ndarray of uint8, shape (z, y, x)
+        The labels, 0 for background.
     value : int
+        The label.
     box : Box
         Of the label in `array`.
     axes : tuple of Axis
         Of the output, each along the same axis of `array`, in the same direction.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -171,8 +175,11 @@ def paint(shares: NDArray[np.uint8], out: NDArray[np.uint8], value: int, *, work
     Parameters
     ----------
     shares, out : ndarray of uint8, of the same shape
+        How much of each voxel the label covers, and the labels to change.
     value : int
+        The label.
     workers : int
+        Threads; 0 for one per available core.
     """
     source = read_only(shares)
     run_slabs(lambda a, b: paint_whole(source, WHOLE, out, value, a, b), len(out), workers=workers)

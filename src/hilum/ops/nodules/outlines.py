@@ -37,6 +37,7 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
     Parameters
     ----------
     reading : Reading
+        The reading to fill.
     contour_pixel : {"exclude", "include"}
         Whether the pixels on an outline belong to the nodule.
 
@@ -51,6 +52,15 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
         If the outlines span more voxels than any image has, or an outline does not lie in one slice.
     InputError
         If `contour_pixel` is neither.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((3, 20, 20), (2.0, 1.0, 1.0))
+    >>> square = np.array([[4.0, 4.0, 2.0], [10.0, 4.0, 2.0], [10.0, 10.0, 2.0], [4.0, 10.0, 2.0]])
+    >>> int(hilum.reading_mask(hilum.Reading(1, grid, (square,))).array.sum())
+    25
     """
     check_contour_pixel(contour_pixel)
     low, high = _box([reading])
@@ -71,6 +81,7 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
         A fraction of the readers who outlined this nodule, above 0: 0.5 for at least half of them, 1 for all. Several
         readings of one reader count as one reader.
     contour_pixel : {"exclude", "include"}
+        Whether the pixels on an outline belong to the nodule, as for `reading_mask`; by default they do not.
 
     Returns
     -------
@@ -83,6 +94,17 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
         If there is no reading, the readings are on several grids, or they span more voxels than any image has.
     InputError
         If the level is not above 0 and at most 1, or `contour_pixel` is neither.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((3, 20, 20), (2.0, 1.0, 1.0))
+    >>> square = np.array([[4.0, 4.0, 2.0], [10.0, 4.0, 2.0], [10.0, 10.0, 2.0], [4.0, 10.0, 2.0]])
+    >>> readings = hilum.Reading(1, grid, (square,)), hilum.Reading(2, grid, (square + (2.0, 0.0, 0.0),))
+    >>> nodule = hilum.Nodule((8.0, 7.0, 2.0), 7.0, readings)
+    >>> int(hilum.consensus_mask(nodule, level=1.0).array.sum()), int(hilum.consensus_mask(nodule).array.sum())
+    (15, 35)
     """
     check_level(level)
     count, geometry, readers = _count(nodule.readings, contour_pixel)
@@ -121,7 +143,9 @@ def outline_pixels(points: NDArray[np.float64], grid: Geometry) -> NDArray[np.fl
     Parameters
     ----------
     points : ndarray, shape (n, 3), (x, y, z), LPS mm
+        The corners of the outline.
     grid : Geometry
+        The slices that it was drawn on.
 
     Returns
     -------
@@ -205,6 +229,7 @@ def fill_polygon(vertices: NDArray[np.float64], shape: tuple[int, ...]) -> tuple
     vertices : ndarray, shape (n, 2), (row, column)
         The last is joined to the first. Vertices may lie outside the image.
     shape : tuple of int, (rows, columns)
+        Size of the image in pixels.
 
     Returns
     -------
