@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from public_face import copy_of, public_objects, write_face_folder
+from public_face import Public, copy_of, public_objects, write_face_folder
 
 import hilum
 
@@ -26,11 +26,16 @@ WITH_EXAMPLES = sorted(path for path in SOURCE.rglob("*.py") if ">>> " in path.r
 
 def parameters(text):
     """The documented parameters of a numpydoc docstring, each with what is said about it."""
+    return {name: said for name, (_, said) in entries(text).items()}
+
+
+def entries(text):
+    """The documented parameters: the type of each, and what is said about it."""
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[\w ]*\n---|\Z)", text, re.DOTALL | re.MULTILINE)
     told = {}
     for head, body in ENTRY.findall(f"{section[1]}\n" if section else ""):
-        names = head.partition(" : ")[0]
-        told |= {name.strip().lstrip("*"): body.strip() for name in names.split(",")}
+        names, _, kind = head.partition(" : ")
+        told |= {name.strip().lstrip("*"): (kind, body.strip()) for name in names.split(",")}
     return told
 
 
@@ -55,6 +60,41 @@ def test_a_public_name_says_what_its_parameters_are(public):
     told = parameters(public.text)
     missing = [name for name in expected_parameters(public.value) if not told.get(name)]
     assert not missing, f"say what, unit and default of {missing}"
+
+
+def untold_defaults(public):
+    """The parameters whose default, a number or a text, is not told, or not as it is."""
+    told = entries(public.text)
+    for name, parameter in inspect.signature(public.value).parameters.items():
+        default, (kind, said) = parameter.default, told.get(name, ("", ""))
+        stated = re.search(r", default (.+)$", kind)
+        if stated and ast.literal_eval(stated[1]) != default:
+            yield f"{name}: {stated[1]} is not {default!r}"
+        if not stated and "default" not in said and isinstance(default, (int, float, str)) and default != "":
+            yield f"{name} : ..., default {default!r}"
+
+
+@pytest.mark.parametrize("public", [p for p in PUBLIC if callable(p.value) and is_settled(p)], ids=lambda p: p.name)
+def test_a_default_is_told_as_it_is(public):
+    if not (inspect.isclass(public.value) and issubclass(public.value, hilum.HilumError)):
+        assert list(untold_defaults(public)) == []
+
+
+def test_a_default_that_is_not_told_is_found():
+    def shifted(by=3, to="up", axis=0):
+        """Shift.
+
+        Parameters
+        ----------
+        by : int, mm, default 4
+            How far.
+        to : {"up", "down"}
+            Where.
+        axis : int
+            Which; by default the first.
+        """
+
+    assert list(untold_defaults(Public("shifted", shifted))) == ["by: 4 is not 3", "to : ..., default 'up'"]
 
 
 def needs_example(public):

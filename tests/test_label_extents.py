@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hilum._kernels.resample.label_shares import count_shares, list_parts
-from hilum.ops.labels.shares import WHOLE, measure_labels
+from hilum.geometry import Geometry
+from hilum.ops.labels.shares import WHOLE, label_extents, measure_labels
+from hilum.volume import Mask
 
 
 def by_numpy(array):
@@ -60,3 +62,13 @@ def test_shares_are_counted_and_parts_listed(shape):
         parts, flat = np.empty(int(some.sum()), np.int64), shares.reshape(-1)
         list_parts(flat, flat[: flat.size // 8 * 8].view(np.uint64), WHOLE, parts)
         assert parts.tolist() == np.flatnonzero(some).tolist()
+
+
+def test_a_mask_is_measured_once():
+    array = np.zeros((4, 5, 6), np.uint8)
+    array[1:3, 2, 3:] = 7
+    mask = Mask(array, Geometry(array.shape, (1.0, 1.0, 1.0)))
+    assert label_extents(mask) == measure_labels(array)
+    assert label_extents(mask) is label_extents(mask)
+    other = Mask(np.zeros_like(array), mask.geometry)
+    assert label_extents(other) == {}

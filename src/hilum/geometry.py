@@ -33,7 +33,7 @@ class Geometry:
         Number of voxels along each array axis.
     spacing : tuple of float, (z, y, x), mm
         Distance between neighboring voxel centers along each array axis.
-    origin : tuple of float, (x, y, z), LPS mm
+    origin : tuple of float, (x, y, z), LPS mm, default (0.0, 0.0, 0.0)
         World position of the center of voxel (0, 0, 0).
     direction : three unit vectors (x, y, z), LPS
         The world direction of each array axis, in the order z, y, x.
@@ -192,7 +192,7 @@ class Geometry:
         ----------
         other : Geometry
             The grid to compare with.
-        tolerance : float, voxels
+        tolerance : float, voxels, default 0.001
             Largest distance allowed between corresponding corners, as a fraction of a voxel.
 
         Returns

@@ -3,6 +3,7 @@
 import copyreg
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -222,3 +223,9 @@ class Scan:
     slice_uids: tuple[str, ...] = ()
     mark_axes: Axes = "lps"
     acquisition: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
+
+    def _repr_html_(self) -> str:
+        """Show pictures, geometry and notes in a notebook."""
+        # By name, and when a notebook asks: the nouns lie below everything that draws.
+        shown: str = import_module("hilum.viewer.summary").scan_html(self)
+        return shown

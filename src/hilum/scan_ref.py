@@ -94,9 +94,9 @@ class LabelFile:
         The names of a volume's values, if something beside the file states them.
     regions : tuple of (str, str)
         For the other kinds: the name of a region in the file, and the name of the label map that it becomes.
-    grid : {"world", "voxels"}
+    grid : {"world", "voxels"}, default "world"
         How a volume lies on the scan.
-    xor : bool
+    xor : bool, default False
         Whether the contours of a structure set are combined by exclusive or, also where one repeats another.
 
     Examples

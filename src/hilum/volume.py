@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -51,6 +52,12 @@ class Volume:
     def spacing(self) -> tuple[float, float, float]:
         """Distance between voxel centers, (z, y, x), mm."""
         return self.geometry.spacing
+
+    def _repr_html_(self) -> str:
+        """Show pictures and geometry in a notebook."""
+        # By name, and when a notebook asks: the nouns lie below everything that draws.
+        shown: str = import_module("hilum.viewer.summary").volume_html(self)
+        return shown
 
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> Self:
         """The voxels of a box inside the volume, as a view; they keep their world positions.

@@ -111,12 +111,12 @@ def froc(
         All series that were evaluated, including those without nodules or marks. Other series do not count.
     excluded : mapping of str to ndarray, shape (n, 4), optional
         Findings that count neither as right nor as wrong; rows as in `nodules`.
-    most_marks : int
+    most_marks : int, default 100
         Limit of marks per scan; 0 for none.
-    bootstrap : int
+    bootstrap : int, default 0
         Number of bootstrap samples for the 95 % intervals; 0 for none. A sample has as many scans as there are, drawn
         with replacement. A sample without a nodule is left out.
-    seed : int
+    seed : int, default 0
         Seed of the bootstrap.
 
     Returns

@@ -5,8 +5,6 @@ written without an image library; ``preview.json`` describes them, and has a his
 """
 
 import csv
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from hilum.errors import FormatError, InputError, OutputError
 from hilum.geometry import Geometry, Vector
 from hilum.io.files import read_small
+from hilum.io.png import png_bytes
 from hilum.io.volumes.formats import STORES, read_header
 from hilum.io.volumes.nifti import read_nifti_affine
 from hilum.ops.nodules.readings import mean_agreement
@@ -240,42 +239,3 @@ def _read_checked(folder: Path, name: str, record: ScanRecord) -> bytes:
         return read_small(folder / name, limit=1 << 20)
     except InputError as problem:
         raise FormatError(f"{name} {problem.what}", where=folder / name, do=RERUN) from None
-
-
-def png_bytes(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
-    """Pack a picture of palette colors.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (rows, columns)
-        Indices into the palette.
-    palette : ndarray of uint8, shape (n, 3)
-        Red, green and blue of at most 256 colors.
-
-    Returns
-    -------
-    bytes
-        A PNG of color type 3 (PNG specification, third edition, sections 5 and 11), always the same for the same
-        input and version of zlib.
-
-    Raises
-    ------
-    ValueError
-        If an index is beyond the palette.
-    """
-    if pixels.size and int(pixels.max()) >= len(palette):
-        raise ValueError(f"index {int(pixels.max())} is beyond the palette's {len(palette)} colors")
-    rows, columns = pixels.shape
-    lines = np.zeros((rows, columns + 1), np.uint8)  # a line begins with its filter: 0, none
-    lines[:, 1:] = pixels
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)),
-        (b"PLTE", np.ascontiguousarray(palette, np.uint8).tobytes()),
-        (b"IDAT", zlib.compress(lines.tobytes(), 6)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -14,7 +14,7 @@ from hilum.io.atomic import atomic_folder
 from hilum.io.scan_files import write
 from hilum.io.source_files import list_source_files
 from hilum.io.volumes import formats, placement
-from hilum.ops.labels.shares import measure_labels
+from hilum.ops.labels.shares import label_extents
 from hilum.ops.preview import Preview
 from hilum.outputs.checksums import file_record
 from hilum.outputs.finished import LABELS, PARTS, RECORD, check_files, missing_parts, read_stored, volume_parts
@@ -132,7 +132,7 @@ def store_scan(
 
 
 def _label_record(label_map: LabelMap) -> LabelMapRecord:
-    found, voxel_ml = measure_labels(label_map.mask.array), label_map.mask.geometry.voxel_volume / 1000
+    found, voxel_ml = label_extents(label_map.mask), label_map.mask.geometry.voxel_volume / 1000
     volumes = {
         name: round(found[value].voxels * voxel_ml, 6) if value in found else 0.0
         for name, value in label_map.values.items()

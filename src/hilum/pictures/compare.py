@@ -41,7 +41,7 @@ def compare(
         From `hilum.read`: HU on its own grid.
     first, second : Recipe, str or Path
         A recipe, its name (``"default"``, ``"tutorial2017"``), or its TOML file.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
 
     Returns

@@ -27,7 +27,7 @@ def histogram(scan: Scan | Volume, *, mask: Mask | None = None, bins: int = 80) 
         In any orientation.
     mask : Mask, optional
         Count only the voxels that it marks; it must be on the volume's grid.
-    bins : int
+    bins : int, default 80
         Of equal width, from -1100 to 1500 HU.
 
     Returns

@@ -46,13 +46,13 @@ def montage(
     ----------
     scan : Scan or Volume, HU
         In any orientation.
-    plane : {"axial", "coronal", "sagittal"}
+    plane : {"axial", "coronal", "sagittal"}, default "axial"
         The direction of the slices, in the patient.
-    every : int
+    every : int, default 5
         The step between slices, which are counted from the feet, the front or the right.
-    columns : int
+    columns : int, default 8
         Slices per row.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
         Drawn in place of those of the scan; on its grid.

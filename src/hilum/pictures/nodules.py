@@ -22,11 +22,11 @@ def nodules(
     ----------
     scan : Scan
         In HU, with nodules.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
-    level : float
+    level : float, default 0.5
         The fraction of its readers who must have outlined a voxel, for nodules with readings.
-    most : int
+    most : int, default 12
         The largest nodules are drawn; the title says how many there are.
     lungs : Mask, optional
         Drawn in place of those of the scan; on its grid.

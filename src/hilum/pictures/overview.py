@@ -17,9 +17,9 @@ def overview(scan: Scan | Volume, *, slices: int = 5, preset: str = "lung", lung
     ----------
     scan : Scan or Volume, HU
         In any orientation.
-    slices : int
+    slices : int, default 5
         Slices per plane, evenly spaced over the lungs, or over the scan if there are none.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
         Drawn in place of those of the scan; on its grid.

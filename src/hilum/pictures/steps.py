@@ -34,7 +34,7 @@ def steps(scan: Scan | Volume, *, method: str = "tutorial2d", index: int | None 
     ----------
     scan : Scan or Volume of int16, HU
         In any orientation.
-    method : {"tutorial2d", "hilum"}
+    method : {"tutorial2d", "hilum"}, default "tutorial2d"
         The eight steps of the 2017 tutorial, or the stages of hilum's own method, which runs on the whole volume.
     index : int, optional
         The slice, from 0 at the feet; by default the one with the most lung by the method ``"hilum"``.

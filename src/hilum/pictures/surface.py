@@ -46,9 +46,9 @@ def surface(
         With lungs, here or as `lungs`, if they are drawn.
     kind : {"lungs", "skeleton"}
         What is drawn; by default the lungs.
-    threshold_hu : float
+    threshold_hu : float, default 400.0
         The surface of the skeleton.
-    turns_deg : sequence of float
+    turns_deg : sequence of float, default (0.0, 90.0)
         The directions to look from: 0 from the front, 90 from the patient's left, 180 from the back.
     meshes : sequence of Mesh, optional
         The result of `hilum.ops.surfaces.surfaces`, if it is known.

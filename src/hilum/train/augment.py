@@ -23,18 +23,18 @@ class Augment:
     flip : str
         The array axes, as letters of "zyx", along which a patch is mirrored, each with probability 1/2.
         "x" swaps left and right in the orientation that hilum stores.
-    turn90 : bool
+    turn90 : bool, default False
         Rotate a patch in the plane of its slices by 0, 90, 180 or 270 degrees. Needs square pixels.
-    rotate_degrees : float
+    rotate_degrees : float, default 0.0
         The largest rotation, in either direction, about one array axis through the patch's center; at most 45.
         Angles are measured in millimetres, so a rotation stays one on grids with unequal spacings.
-    rotate_about : str
+    rotate_about : str, default "zyx"
         The axes, as letters of "zyx", from which each patch draws one.
-    scale : tuple of float
+    scale : tuple of float, default (1.0, 1.0)
         The least and greatest zoom, from 0.5 to 2; 1.1 makes a nodule appear a tenth larger.
-    share : float
+    share : float, default 1.0
         The fraction of patches that are rotated and zoomed; the others need no interpolation.
-    order : {3, 1}
+    order : {3, 1}, default 3
         The interpolation of rotated and zoomed patches: 3 for the interpolating cubic spline, 1 for linear, which
         is faster and blurs a little, as in most frameworks. Labels always come from the nearest voxel.
 
@@ -88,7 +88,7 @@ class Augment:
         Raises
         ------
         InputError
-            If `turn90` is on and the spacings in the plane of a scan differ.
+            If ``turn90`` is on and the spacings in the plane of a scan differ.
 
         Examples
         --------

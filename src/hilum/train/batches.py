@@ -25,12 +25,14 @@ def batches(
         The items; anything with a length, whose items are dicts, works.
     size : int
         Items per batch; the last batch may have fewer.
-    seed : int
+    seed : int, default 0
         Decides the order; give another one for each epoch.
     shuffle : bool
         Draw the order from `seed`; by default true. False keeps the order of the data set.
-    worker, workers : int
-        Yield only the batches whose number modulo `workers` is `worker`: so several processes share an epoch.
+    worker : int, default 0
+        Yield only the batches whose number modulo `workers` is this: so several processes share an epoch.
+    workers : int, default 1
+        Number of processes that share an epoch.
 
     Yields
     ------

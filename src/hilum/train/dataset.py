@@ -38,38 +38,38 @@ class PatchDataset:
     ----------
     folder : str or Path
         The output folder of ``hilum run``.
-    size : int
+    size : int, default 64
         Voxels along each edge.
-    rule : {"nodules", "balanced", "labels", "lungs", "uniform"}
+    rule : {"nodules", "balanced", "labels", "lungs", "uniform"}, default "nodules"
         ``"nodules"``: at each nodule in turn, moved by up to `jitter_mm`. ``"balanced"``: the same, with a patch of
         the lungs after each one. ``"labels"``: at a random voxel of the label map `labels` of each scan in turn,
         moved by up to `jitter_mm`. ``"lungs"``: at a random voxel of the lungs of each scan in turn. ``"uniform"``:
         at a random voxel of each scan in turn.
-    labels : str
+    labels : str, default "nodules"
         The mask of an item: that of the ``"nodules"``, or the label map of this name.
     length : int, optional
         Items per epoch; by default once through the nodules or scans.
-    jitter_mm : float
+    jitter_mm : float, default 5.0
         Along each array axis.
-    distance_mm : float
+    distance_mm : float, default 20.0
         The least distance from a patch that the rule "balanced" puts in the lungs, at its center, to a nodule's
         surface.
     window : tuple of float, HU, optional
         Scale this range to [0, 1] as float32 and subtract `mean`; without it voxels stay as stored.
-    mean : float
+    mean : float, default 0.0
         The mean of the data set, as ``hilum stats`` prints it.
     augment : Augment, optional
         Mirror, rotate and zoom patches; their positions are the same as without it.
     folds : collection of str, optional
         Only scans of these folds.
-    fold_by : str
+    fold_by : str, default "fold"
         The label that is a scan's fold: ``patient_fold`` keeps a patient's scans together. Folds of ``hilum folds``
         come first.
     seed : int
         Decides, with the epoch and the index, what is drawn; at least 0, by default 0.
-    cache : int
+    cache : int, default 4
         Scans kept open if each takes memory or an open file: NIfTI, b2nd, zarr.
-    verify : bool
+    verify : bool, default False
         Check the checksum of every file at the start. Otherwise only sizes are checked, and the checksums of files
         that are newer than the scan's ``scan.json``.
 

@@ -15,7 +15,7 @@ from hilum._kernels.resample.spline import nearest
 from hilum.geometry import Geometry
 from hilum.ops.bounding_box import Box
 from hilum.ops.labels.filling import Filling, fill_greatest
-from hilum.ops.labels.shares import Axis, measure_labels, paint, parallel_shares, sampled_shares
+from hilum.ops.labels.shares import Axis, label_extents, paint, parallel_shares, sampled_shares
 from hilum.ops.reorient import permute
 from hilum.ops.resample import regrid_mask
 from hilum.scan import LabelMap
@@ -65,10 +65,10 @@ def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, 
         On any grid.
     geometry : Geometry
         The new grid.
-    order : {1, 0}
+    order : {1, 0}, default 1
         1 keeps the volume of each label to half a voxel and its centroid, as far as it lies in the grid; 0 takes the
         label at each voxel's center.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
@@ -85,7 +85,7 @@ def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, 
     >>> round(hilum.place_label_map(tumor, fine).label_map.mask.volume_ml(), 6)
     0.064
     """
-    found = measure_labels(label_map.mask.array, workers=workers)
+    found = label_extents(label_map.mask, workers=workers)
     mask, axes, boxes = _turn(label_map.mask, geometry, {value: found[value].box for value in found})
     fillings: dict[int, Filling] = {}
     if axes is not None and all(map(_is_same, axes)):

@@ -7,6 +7,7 @@ the kernel of linear interpolation computes with other weights. Otherwise sample
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,9 @@ class LabelExtent(NamedTuple):
     box: Box
 
 
+_measured: WeakKeyDictionary[Mask, dict[int, LabelExtent]] = WeakKeyDictionary()
+
+
 def measure_labels(array: NDArray[np.uint8], *, workers: int = 1) -> dict[int, LabelExtent]:
     """Count the voxels of each label, and find its box.
 
@@ -91,6 +95,24 @@ def measure_labels(array: NDArray[np.uint8], *, workers: int = 1) -> dict[int, L
         for value in np.flatnonzero(voxels).tolist()
         for (z0, y0, x0), (z1, y1, x1) in [(low[value].tolist(), high[value].tolist())]
     }
+
+
+def label_extents(mask: Mask, *, workers: int = 1) -> dict[int, LabelExtent]:
+    """As `measure_labels`; a mask never changes, so it is read once.
+
+    Parameters
+    ----------
+    mask : Mask
+    workers : int
+        Threads; 0 for one per available core.
+
+    Returns
+    -------
+    dict of int to LabelExtent
+    """
+    if (found := _measured.get(mask)) is None:
+        found = _measured[mask] = measure_labels(mask.array, workers=workers)
+    return found
 
 
 def parallel_shares(

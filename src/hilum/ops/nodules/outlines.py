@@ -38,7 +38,7 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
     ----------
     reading : Reading
         The reading to fill.
-    contour_pixel : {"exclude", "include"}
+    contour_pixel : {"exclude", "include"}, default "exclude"
         Whether the pixels on an outline belong to the nodule.
 
     Returns
@@ -77,7 +77,7 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
     ----------
     nodule : Nodule
         With readings, all on one grid.
-    level : float
+    level : float, default 0.5
         A fraction of the readers who outlined this nodule, above 0: 0.5 for at least half of them, 1 for all. Several
         readings of one reader count as one reader.
     contour_pixel : {"exclude", "include"}
