@@ -78,21 +78,31 @@ def volumes(scan: hilum.Scan) -> None:
 
 def resample(scan: hilum.Scan) -> None:
     """Other voxels, other values: what goes in comes out."""
-    assert_type(hilum.resample(scan.ct, spacing=1.0, order=1, grid="corner"), hilum.Volume)
-    assert_type(hilum.reorient(scan.ct), hilum.Volume)
-    assert_type(hilum.resampled_geometry(scan.ct.geometry, spacing=1.0), hilum.Geometry)
+    mask = hilum.segment_lungs(scan)
+    assert_type(hilum.resample(scan, 1.0), hilum.Scan)
+    assert_type(hilum.resample(scan.ct, (2.0, 1.0, 1.0), order=1, grid="corner"), hilum.Volume)
+    assert_type(hilum.resample(mask, like=scan, order="nearest"), hilum.Mask)
+    assert_type(hilum.reorient(scan), hilum.Scan)
+    assert_type(hilum.reorient(mask), hilum.Mask)
+    assert_type(hilum.resampled_geometry(scan, 1.0), hilum.Geometry)
     assert_type(hilum.normalize(scan.ct, lower=-1000, upper=400), hilum.Volume)
-    assert_type(hilum.zero_center(hilum.normalize(scan.ct), mean=0.25), hilum.Volume)
-    assert_type(hilum.window(scan.ct, preset="lung"), hilum.Volume)
+    assert_type(hilum.normalize(mask), hilum.Volume)
+    assert_type(hilum.zero_center(hilum.normalize(scan), 0.25), hilum.Scan)
+    assert_type(hilum.window(scan, "lung"), hilum.Scan)
+    assert_type(hilum.window(scan.ct, center=40, width=400), hilum.Volume)
     assert_type(hilum.apply_voi_lut(scan.ct, table=[0, 255], first=0), hilum.Volume)
+    hilum.resample("scan")  # type: ignore[type-var]
+    hilum.resample(scan, order="cubik")  # type: ignore[arg-type]
     assert_type(hilum.WINDOW_PRESETS["lung"].width, float)
 
 
 def lungs(scan: hilum.Scan) -> None:
     """Masks of lungs and tissues."""
-    mask = assert_type(hilum.segment_lungs(scan.ct, method="hilum", airways=True), hilum.Mask)
-    assert_type(hilum.dilate(mask, radius_mm=3.0), hilum.Mask)
-    assert_type(hilum.tissue_map(scan.ct, tissues=hilum.TISSUES), hilum.Mask)
+    mask = assert_type(hilum.segment_lungs(scan, method="hilum", airways=True), hilum.Mask)
+    assert_type(hilum.dilate(mask, 3.0), hilum.Mask)
+    assert_type(hilum.dilate(scan, 3.0), hilum.Scan)
+    hilum.dilate(scan.ct, 3.0)  # type: ignore[type-var]
+    assert_type(hilum.tissue_map(scan, tissues=hilum.TISSUES), hilum.Mask)
     assert_type(hilum.TISSUES[0], hilum.Tissue)
     assert_type(hilum.TISSUES[0].lower, float)
 
@@ -100,8 +110,9 @@ def lungs(scan: hilum.Scan) -> None:
 def nodules(scan: hilum.Scan) -> None:
     """Nodules, their readers, labels of one's own."""
     grid, nodule = scan.ct.geometry, hilum.Nodule((0.0, 0.0, 0.0), diameter_mm=6.0)
+    assert_type(hilum.mask_nodules(scan), hilum.Mask)
     assert_type(hilum.mask_nodules(grid, [nodule], level=0.5), hilum.Mask)
-    assert_type(hilum.cover_nodules(grid, [nodule]), hilum.Volume)
+    assert_type(hilum.cover_nodules(scan.ct, [nodule]), hilum.Volume)
     assert_type(hilum.reading_mask(nodule.readings[0]), hilum.Mask)
     assert_type(hilum.consensus_mask(nodule, level=0.5), hilum.Mask)
     assert_type(hilum.agreement(nodule), NDArray[np.float64])
@@ -110,7 +121,8 @@ def nodules(scan: hilum.Scan) -> None:
     placed = assert_type(hilum.place_label_map(labeled.label_maps["tumor"], grid), hilum.Placed)
     assert_type(placed.label_map, hilum.LabelMap)
     assert_type(placed.lost, dict[str, float])
-    hilum.mask_nodules(grid, nodule)  # type: ignore[arg-type]
+    hilum.mask_nodules(grid, nodule)  # type: ignore[call-overload]
+    hilum.mask_nodules(grid)  # type: ignore[call-overload]
 
 
 def recipes(scan: hilum.Scan) -> None:
@@ -118,6 +130,9 @@ def recipes(scan: hilum.Scan) -> None:
     chosen = assert_type(hilum.recipe("luna16"), hilum.Recipe)
     assert_type(chosen.resample.spacing_mm, float | tuple[float, float, float])
     assert_type(hilum.preprocess(scan, chosen), hilum.Scan)
+    assert_type(hilum.preprocess(scan, "luna16"), hilum.Scan)
+    assert_type(chosen.replace(resample__spacing_mm=2.0), hilum.Recipe)
+    assert_type(hilum.Recipe(resample={"spacing_mm": 2.0}), hilum.Recipe)
     assert_type(hilum.RECIPES["luna16"], hilum.Recipe)
     assert_type(hilum.__version__, str)
     assert_type(hilum.ScanRef("folder", "a", Path("scan")).label_files, tuple[hilum.LabelFile, ...])
@@ -205,6 +220,8 @@ def errors() -> None:
     """One base, and a line that says what, where and what to do."""
     try:
         hilum.read("nowhere")
+    except hilum.InputTypeError as error:
+        assert_type(error.do, str)
     except (hilum.MissingInputError, hilum.FormatError, hilum.UnsupportedError, hilum.SeriesError) as error:
         base: hilum.InputError = error
         assert_type(base.code, str)

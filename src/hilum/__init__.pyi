@@ -5,6 +5,7 @@ from .errors import FormatError as FormatError
 from .errors import GeometryError as GeometryError
 from .errors import HilumError as HilumError
 from .errors import InputError as InputError
+from .errors import InputTypeError as InputTypeError
 from .errors import MissingInputError as MissingInputError
 from .errors import OutputError as OutputError
 from .errors import RecipeError as RecipeError

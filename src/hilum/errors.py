@@ -124,6 +124,21 @@ class UnknownScanError(InputError, KeyError):
     __str__ = Exception.__str__  # not the quotes of KeyError
 
 
+class InputTypeError(InputError, TypeError):
+    """An argument of the wrong type; the message names the call that makes the right one.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> hilum.segment_lungs("scan")
+    Traceback (most recent call last):
+        ...
+    hilum.errors.InputTypeError: a str is no scan or volume; hilum.read(...) reads one
+    """
+
+    code = "argument"
+
+
 class FormatError(InputError):
     """A file that is truncated, malformed or of another format.
 
@@ -232,6 +247,16 @@ class OutputError(HilumError, OSError):
     code = "output"
 
     __str__ = Exception.__str__
+
+
+def name_type(value: object) -> str:
+    """Name the type of a value for a sentence: ``a str``, ``an int``, ``a numpy array``, ``None``."""
+    kind = type(value)
+    if value is None:
+        return "None"
+    if (kind.__module__, kind.__name__) == ("numpy", "ndarray"):
+        return "a numpy array"
+    return f"{'an' if kind.__name__[0] in 'AEIOaeio' else 'a'} {kind.__name__}"
 
 
 def name_some(names: Iterable[str]) -> str:

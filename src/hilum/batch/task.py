@@ -17,7 +17,8 @@ from hilum.io.read_options import ReadOptions
 from hilum.outputs import findings, finished, reasons, records, store
 from hilum.outputs.ledger import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
-from hilum.recipes import Compute, Recipe, recipe_fingerprint
+from hilum.recipe_sections import Compute
+from hilum.recipes import Recipe, recipe_fingerprint
 from hilum.scan import Note, Scan
 from hilum.scan_ref import ScanRef
 

@@ -22,7 +22,7 @@ from hilum.export.seg_codes import Segment, lung_segment, named_segment, nodule_
 from hilum.export.seg_source import SourceSeries, index_sources, read_source
 from hilum.io import atomic, folders
 from hilum.ops.labels.placing import place_label_map
-from hilum.ops.resample import regrid_mask
+from hilum.ops.regrid import regrid_mask
 from hilum.outputs.finished import LABELS
 from hilum.recipes import recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, LabelMap

@@ -148,7 +148,7 @@ def draw_strip(
     pixels : ndarray of uint8, shape (rows, columns)
     panels : tuple of Panel
     """
-    label_maps, oriented = scan.label_maps, reorient.reorient_scan(replace(scan, label_maps={}))
+    label_maps, oriented = scan.label_maps, reorient.reorient(replace(scan, label_maps={}))
     centers = [nodule.center for nodule in scan.nodules] or np.empty((0, 3))
     voxels = oriented.ct.geometry.world_to_index(centers)
     view = _View(replace(oriented, label_maps=label_maps), voxels, unit_range, window, fill)

@@ -7,6 +7,8 @@ import numpy as np
 
 from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
+from hilum.ops.arguments import hu_of
+from hilum.scan import Scan
 from hilum.volume import Mask, Volume
 
 LUNG_AIR_MAX_HU = -400  # half way between lung and soft tissue: what is at most this bright is air or aerated lung
@@ -58,7 +60,7 @@ TISSUES: tuple[Tissue, ...] = (
 """Tissues and their Hounsfield units, those of a chest first. The ranges overlap: no HU value proves a tissue."""
 
 
-def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
+def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     """Label each voxel with the first tissue whose range contains its value.
 
     Ranges overlap, and the first tissue in the table wins: 35 HU is in the ranges of muscle and of blood, and becomes
@@ -68,7 +70,7 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x), HU
+    volume : Volume or Scan, shape (z, y, x), HU
     tissues : sequence of Tissue
         At most 255.
 
@@ -81,6 +83,8 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     ------
     InputError
         If the voxels are not int16, there are more tissues than labels, or a range is empty.
+    InputTypeError
+        If the argument is neither a volume nor a scan.
 
     Examples
     --------
@@ -90,8 +94,9 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     >>> [TISSUES[label - 1].name if label else "" for label in tissue_map(hu).array.ravel()]
     ['air', 'lung', '', 'muscle', 'liver']
     """
-    if volume.array.dtype.newbyteorder("=") != np.int16:
-        raise InputError(f"a tissue map needs HU as int16, not {volume.array.dtype}", do="keep the volume in HU")
+    ct = hu_of(volume)
+    if ct.array.dtype.newbyteorder("=") != np.int16:
+        raise InputError(f"a tissue map needs HU as int16, not {ct.array.dtype}", do="keep the volume in HU")
     if len(tissues) > 255:
         raise InputError(f"{len(tissues)} tissues, but a mask has at most 255 labels", code="option")
     table = np.zeros(_MOST - _LEAST + 1, np.uint8)
@@ -102,4 +107,4 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
             raise InputError(f"the range of {tissue.name} is empty: {tissue.lower} to {tissue.upper} HU", code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
 
-    return Mask(look_up(volume.array, table, _LEAST, workers=0), volume.geometry)
+    return Mask(look_up(ct.array, table, _LEAST, workers=0), ct.geometry)

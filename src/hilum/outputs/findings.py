@@ -32,6 +32,8 @@ _INFO = (
     "location-tag-disagrees", "low-hu", "malformed-value", "minmax-tags-disagree", "modality-lut", "odd-modality",
     "odd-syntax", "padding-to-air", "qform-unusable", "spacing-tag-disagrees", "split-series",
     "stated-geometry", "stated-rescale", "trailing-bytes", "unspecified-unit", "unreadable-files", "unreadable-folders",
+    # About a scan that was resampled to the grid of another one.
+    "beyond-scan",
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.

@@ -86,7 +86,7 @@ def reorient_hu(scan: Scan) -> Scan:
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
         what = f"voxels from {array.min():.3g} to {array.max():.3g} are in the unit range, not in HU"
         raise UnsupportedError(what, do="draw the scan in HU", code="not-in-hu")
-    return reorient.reorient_scan(replace(scan, label_maps=on_grid(scan.label_maps, scan.ct.geometry)))
+    return reorient.reorient(replace(scan, label_maps=on_grid(scan.label_maps, scan.ct.geometry)))
 
 
 def check_slice(index: int | None, count: int) -> None:

@@ -139,7 +139,7 @@ class Run:
 
         Parameters
         ----------
-        by : str
+        by : str, default 'fold'
             The label of the data set that is a scan's fold: ``fold``, or ``patient_fold`` if the data set knows
             patients. The folds of ``hilum folds`` replace these two.
 
@@ -170,7 +170,7 @@ class Run:
 
         Parameters
         ----------
-        every : bool
+        every : bool, default False
             Add the scans that were refused or failed, with None for what they do not have.
 
         Returns

@@ -35,7 +35,7 @@ class RunScan:
         does not list.
     run_folds : FoldsFile, optional
         The folds of the run.
-    fold_by : str
+    fold_by : str, default 'fold'
         The label of the data set that is the scan's `fold`, where ``hilum folds`` made none.
 
     Raises
@@ -176,7 +176,7 @@ class RunScan:
 
         Parameters
         ----------
-        label_maps : bool
+        label_maps : bool, default True
             Read its label maps too.
 
         Returns
@@ -218,7 +218,7 @@ class RunScan:
 
         Parameters
         ----------
-        part : str
+        part : str, default 'ct'
             ``ct``, ``lungs``, ``nodules`` or ``labels/NAME``.
 
         Returns
@@ -282,7 +282,7 @@ class RunScan:
 
         Parameters
         ----------
-        digest : bool
+        digest : bool, default True
             Read all bytes. Otherwise only the checksums of files that are newer than ``scan.json`` are compared.
 
         Raises

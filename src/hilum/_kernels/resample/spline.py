@@ -101,6 +101,15 @@ def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps 
     return Taps(size, base.astype(np.int64) - 1 + PAD, (weights * (1 - pole) ** 2).reshape(-1), pole)
 
 
+def coefficient_taps(size: int) -> Taps:
+    """Tabulate an axis so that `interpolate` gives the cubic spline's coefficients, with `PAD` beyond each end."""
+    index, pole = np.arange(-PAD, size + PAD), _POLES[3]
+    first = np.clip(index - 1, -PAD, size - PAD)
+    weights = np.zeros((len(index), TAPS))
+    weights[index + PAD, index - first] = (1 - pole) ** 2
+    return Taps(size, first + PAD, weights.reshape(-1), pole)
+
+
 def interpolate(array: Voxels, z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 1) -> Voxels:
     """Interpolate along every axis that has taps.
 

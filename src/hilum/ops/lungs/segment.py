@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError, one_line
+from hilum.ops.arguments import hu_of
 from hilum.ops.finite import check_finite
+from hilum.scan import Scan
 from hilum.volume import Mask, Volume
 
 Pathology = Literal["include", "exclude"]
@@ -96,7 +98,7 @@ OPTIONS: dict[str, frozenset[str]] = {
 
 
 def segment_lungs(
-    volume: Volume,
+    volume: Volume | Scan,
     *,
     method: str = "hilum",
     fill: bool = True,
@@ -110,7 +112,7 @@ def segment_lungs(
 
     Parameters
     ----------
-    volume : Volume
+    volume : Volume or Scan
         HU, int16.
     method : str
         A key of `METHODS`. ``"hilum"`` separates right and left by world directions, for any order of the array's axes
@@ -143,17 +145,27 @@ def segment_lungs(
     ------
     InputError
         If the method is unknown, the method does not have an option, or a float volume contains NaN or infinity.
+    InputTypeError
+        If the argument is neither a scan nor a volume of HU.
+
+    Examples
+    --------
+    >>> from hilum.phantom.chest import make_phantom
+    >>> scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
+    >>> segment_lungs(scan).shape
+    (40, 64, 64)
     """
     if method not in METHODS and not method.startswith(MODEL):
         known = f"{', '.join(METHODS)}, {MODEL}PATH"
         raise InputError(f"no lung method {one_line(method, limit=60)!r}, expected one of {known}", code="method")
     if not (math.isfinite(dilate_mm) and dilate_mm >= 0):
         raise InputError(f"dilate_mm is {dilate_mm}, expected a distance of 0 mm or more", code="radius")
-    check_finite(volume.array)
+    ct = hu_of(volume)
+    check_finite(ct.array)
     options = LungOptions(fill=fill, pathology=pathology, airways=airways, background=background)
     _check_options(method, options)
     segment = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]
-    mask = Mask(segment(volume, options, workers), volume.geometry)
+    mask = Mask(segment(ct, options, workers), ct.geometry)
     if not dilate_mm:
         return mask
     from hilum.ops.morphology import dilate

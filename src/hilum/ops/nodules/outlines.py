@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, InputError
 from hilum.geometry import Geometry
+from hilum.ops.arguments import expect
 from hilum.scan import Nodule, Reading
 from hilum.volume import Mask
 
@@ -52,6 +53,8 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
         If the outlines span more voxels than any image has, or an outline does not lie in one slice.
     InputError
         If `contour_pixel` is neither.
+    InputTypeError
+        If the argument is no reading.
 
     Examples
     --------
@@ -62,6 +65,7 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
     >>> int(hilum.reading_mask(hilum.Reading(1, grid, (square,))).array.sum())
     25
     """
+    reading = expect(reading, Reading, "reading", do="pass one of nodule.readings")
     check_contour_pixel(contour_pixel)
     low, high = _box([reading])
     mask = Mask(_fill(reading, low, high, contour_pixel), reading.grid.crop(low, high))
@@ -94,6 +98,8 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
         If there is no reading, the readings are on several grids, or they span more voxels than any image has.
     InputError
         If the level is not above 0 and at most 1, or `contour_pixel` is neither.
+    InputTypeError
+        If the argument is no nodule.
 
     Examples
     --------
@@ -106,6 +112,7 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
     >>> int(hilum.consensus_mask(nodule, level=1.0).array.sum()), int(hilum.consensus_mask(nodule).array.sum())
     (15, 35)
     """
+    nodule = expect(nodule, Nodule, "nodule", do="pass one of scan.nodules; hilum.mask_nodules(scan) draws all")
     check_level(level)
     count, geometry, readers = _count(nodule.readings, contour_pixel)
     return Mask(count >= max(1, np.ceil(level * readers - 1e-9)), geometry)

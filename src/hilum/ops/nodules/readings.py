@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.geometry import Vector
+from hilum.ops.arguments import expect
 from hilum.ops.nodules.outlines import ContourPixel, consensus_mask, reading_mask
 from hilum.scan import Nodule, Note, Reading, Scan
 
@@ -148,6 +149,8 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
     ------
     AnnotationError, InputError
         As for `hilum.ops.nodules.outlines.reading_mask` and `hilum.ops.nodules.outlines.consensus_mask`.
+    InputTypeError
+        If the argument is no nodule.
 
     Examples
     --------
@@ -161,6 +164,7 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
     array([[1. , 0.6],
            [0.6, 1. ]])
     """
+    nodule = expect(nodule, Nodule, "nodule", do="pass one of scan.nodules")
     grid = consensus_mask(nodule, contour_pixel=contour_pixel).geometry
     drawn = np.zeros((len(nodule.readings), *grid.shape), bool)
     for k, reading in enumerate(nodule.readings):
