@@ -152,6 +152,51 @@ def pictures(scan: hilum.Scan, score: hilum.Froc) -> None:
     hilum.plot.montage(3)  # type: ignore[arg-type]
 
 
+def runs() -> None:
+    """A finished run."""
+    run = assert_type(hilum.open_run(Path("OUT")), hilum.Run)
+    assert_type(hilum.open_run(run), hilum.Run)
+    assert_type(len(run), int)
+    assert_type("1.2.3" in run, bool)
+    assert_type([scan.scan_id for scan in run], list[str])
+    assert_type(run[0], hilum.RunScan)
+    assert_type(run.ids, tuple[str, ...])
+    assert_type(run.status["refused"], int)
+    assert_type([row.reason for row in (*run.refused, *run.failed)], list[str])
+    assert_type(run.unlisted, tuple[hilum.RunScan, ...])
+    assert_type(run.recipe, hilum.Recipe)
+    assert_type(run.folds(by="patient_fold"), dict[str, tuple[str, ...]])
+    table = assert_type(run.table(every=True), hilum.RunTable)
+    assert_type(table["lung_right_ml"], list[str | int | float | None])
+    assert_type(hilum.RunTable({"id": ["a"]})["id"], list[str | int | float | None])
+    table.to_pandas().describe()
+    table.to_polars().describe()
+    run[1.5]  # type: ignore[index]
+    one_of(run["1.2.3"])
+
+
+def one_of(scan: hilum.RunScan) -> None:
+    """A scan of a finished run."""
+    assert_type(scan.ct, hilum.Volume)
+    assert_type(scan.lungs, hilum.Mask | None)
+    assert_type(scan.nodule_mask, hilum.Mask | None)
+    assert_type(scan.label_maps, Mapping[str, hilum.LabelMap])
+    assert_type(scan.nodules, tuple[hilum.Nodule, ...])
+    assert_type(scan.notes, tuple[hilum.Note, ...])
+    assert_type(scan.labels, Mapping[str, int | float | str])
+    assert_type(scan.figures, Mapping[str, float])
+    assert_type((scan.fold, scan.made_fold, scan.patient_fold, scan.uid), tuple[str, str, str, str])
+    assert_type(scan.annotated, bool)
+    assert_type(scan.geometry, hilum.Geometry)
+    assert_type(scan.record.nodules[0].diameter_mm, float)
+    assert_type(scan.valid_record is None, bool)
+    assert_type(scan.scan(label_maps=False), hilum.Scan)
+    assert_type(scan.format_of("ct"), str)
+    assert_type(scan.read("lungs"), hilum.Volume | None)
+    assert scan.open("ct") is not None
+    assert_type(scan.check_files(digest=True), None)
+
+
 def train() -> None:
     """To a training loop, and back to a score."""
     augment = hilum.Augment(flip="zyx", rotate_degrees=10)
@@ -180,6 +225,9 @@ def errors() -> None:
     except (hilum.MissingInputError, hilum.FormatError, hilum.UnsupportedError, hilum.SeriesError) as error:
         base: hilum.InputError = error
         assert_type(base.code, str)
+    except hilum.UnknownScanError as error:
+        key: KeyError = error
+        assert_type(key.args, tuple[Any, ...])
     except (hilum.GeometryError, hilum.AnnotationError, hilum.RecipeError, hilum.OutputError) as error:
         other: hilum.HilumError = error
         assert_type(other.what, str)

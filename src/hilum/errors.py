@@ -106,6 +106,24 @@ class MissingInputError(InputError, FileNotFoundError):
     __str__ = Exception.__str__  # not the format of OSError
 
 
+class UnknownScanError(InputError, KeyError):
+    """A scan that a run does not have, or did not finish; a KeyError too.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> try:
+    ...     hilum.open_run("OUT")["nowhere"]
+    ... except hilum.UnknownScanError as error:
+    ...     print(error)
+    nowhere: the run has no scan of this id; run.ids has the ids
+    """
+
+    code = "unknown-scan"
+
+    __str__ = Exception.__str__  # not the quotes of KeyError
+
+
 class InputTypeError(InputError, TypeError):
     """An argument of the wrong type; the message names the call that makes the right one.
 

@@ -201,7 +201,7 @@ def compare(
     from hilum.pictures.compare import compare as draw
 
     first, second = hilum.recipe(recipe), hilum.recipe(beside)
-    if plot_files.finished_folder(source) is not None:
+    if plot_files.finished_scan(source) is not None:
         do = "give the folder or file that it was made from"
         raise InputError("is a finished scan; recipes are compared on the original scan", where=source, do=do)
     save(draw(load(source, options), first, second, preset=preset), out, options)

@@ -3,13 +3,12 @@
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import msgspec
 
 import hilum
 from hilum._kernels.threads import run_slabs
-from hilum.errors import GeometryError, MissingInputError, OutputError, one_line
+from hilum.errors import OutputError, one_line
 from hilum.geometry import Geometry
 from hilum.io.atomic import atomic_folder
 from hilum.io.scan_files import write
@@ -17,12 +16,11 @@ from hilum.io.source_files import list_source_files
 from hilum.io.volumes import formats, placement
 from hilum.ops.labels.shares import label_extents
 from hilum.ops.preview import Preview
-from hilum.outputs.checksums import RERUN, file_record
+from hilum.outputs.checksums import file_record
 from hilum.outputs.finished import LABELS, PARTS, RECORD, check_files, missing_parts, read_stored, volume_parts
-from hilum.outputs.parts import nodule_records, read_locations, with_round_trips, write_locations, write_preview
-from hilum.outputs.records import FileRecord, LabelMapRecord, NoduleRecord, ScanRecord, json_bytes
-from hilum.scan import LabelMap, Nodule, Note, Scan
-from hilum.volume import Mask, Volume
+from hilum.outputs.parts import nodule_records, with_round_trips, write_locations, write_preview
+from hilum.outputs.records import FileRecord, LabelMapRecord, ScanRecord, json_bytes
+from hilum.scan import LabelMap, Scan
 
 HU, UNIT_RANGE = "HU", "unit range"  # the units of a stored scan's voxels
 
@@ -185,59 +183,6 @@ def _stat(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def read_finished(folder: Path, record: ScanRecord) -> Scan:
-    """Read a finished scan, as `hilum.preprocess` returned it.
-
-    Parameters
-    ----------
-    folder, record
-        As in `hilum.outputs.finished.read_stored`.
-
-    Returns
-    -------
-    Scan
-        With the voxels as stored.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, damaged or a link, or is newer than ``scan.json`` and does not match its checksum.
-    """
-    check_files(folder, record, digest=False)
-    ct, *others = (read_stored(folder, record, name) for name in volume_parts(record))
-    if ct is None:
-        raise MissingInputError("has no ct file", where=folder, do=RERUN)
-    lungs, nodules, *maps = (None if mask is None else Mask(mask.array, mask.geometry) for mask in others)
-    return Scan(
-        series_uid=record.series_uid,
-        ct=ct,
-        nodules=tuple(
-            Nodule(center=n.world, diameter_mm=n.diameter_mm, scores=MappingProxyType(n.scores)) for n in record.nodules
-        ),
-        annotated=nodules is not None,
-        lungs=lungs,
-        nodule_mask=nodules,
-        label_maps=MappingProxyType(
-            {
-                name: LabelMap(mask, MappingProxyType(one.values))
-                for (name, one), mask in zip(record.label_maps.items(), maps, strict=True)
-                if mask is not None
-            }
-        ),
-        notes=tuple(Note(note["code"], note["text"]) for note in record.notes),
-        figures=MappingProxyType(record.figures),
-        nodule_figures=() if nodules is None else tuple(map(_measurements, record.nodules)),
-        labels=MappingProxyType(record.labels),
-        acquisition=MappingProxyType(record.acquisition),
-        locations=MappingProxyType(read_locations(folder, record)),
-    )
-
-
-def _measurements(nodule: NoduleRecord) -> dict[str, float]:
-    values = {"voxels": float(nodule.voxels), "mean_hu": nodule.mean_hu, "inside_lungs": nodule.inside_lungs}
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def convert_scan(
     folder: Path, record: ScanRecord, scans: Path, *, file_format: str, recipe_sha256: str, before_publish: Hook
 ) -> ScanRecord:
@@ -276,7 +221,7 @@ def convert_scan(
         if record.label_maps:
             (partial / LABELS).mkdir()
         for part in volume_parts(record):
-            if (volume := _read(folder, record, part)) is not None:
+            if (volume := read_stored(folder, record, part)) is not None:
                 written[part] = volume
                 write(volume, partial / (part + suffix), series_uid=record.series_uid)
         for name in record.files:
@@ -293,20 +238,6 @@ def convert_scan(
             copy = read_stored(partial, new, part)
             if copy is None or copy.array.dtype != volume.array.dtype or (copy.array != volume.array).any():
                 raise OutputError(f"{part} differs when it is read back", where=scans / folder.name)
-            _check_geometry(copy, record, scans / folder.name)
         files.finish(new)
         before_publish()
     return new
-
-
-def _read(folder: Path, record: ScanRecord, part: str) -> Volume | None:
-    """Read a volume, with the exact geometry of ``scan.json``: NIfTI stores it in single precision."""
-    if (volume := read_stored(folder, record, part)) is None:
-        return None
-    _check_geometry(volume, record, folder)
-    return (Volume if part == "ct" else Mask)(volume.array, record.geometry.to_geometry())
-
-
-def _check_geometry(volume: Volume, record: ScanRecord, where: Path) -> None:
-    if not volume.geometry.isclose(record.geometry.to_geometry()):
-        raise GeometryError("the geometry of a volume differs from scan.json", where=where, do=RERUN)

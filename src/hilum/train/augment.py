@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hilum.errors import InputError
 from hilum.geometry import Geometry, Vector
 from hilum.ops.patches import poses, sampling
-from hilum.train.runs import RunScan
+from hilum.runs.run_scan import RunScan
 
 
 @dataclass(frozen=True, kw_only=True)

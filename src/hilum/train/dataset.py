@@ -282,7 +282,7 @@ class PatchDataset:
         return volumes
 
 
-def _nodule_table(scan: runs.RunScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def _nodule_table(scan: runs.ListedScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Give the nodules inside a scan: voxels (z, y, x); (x, y, z) with the diameter, mm; labels."""
     inside = scan.nodules_inside
     spheres = nodule_spheres(inside)
