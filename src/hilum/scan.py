@@ -178,7 +178,7 @@ class Scan:
     ct : Volume
         int16 Hounsfield units on the scan's own grid.
     nodules : tuple of Nodule
-    annotated : bool
+    annotated : bool, default False
         Whether the scan was searched for nodules. Only then does an empty `nodules` mean that there are none.
     lungs : Mask or None
         Labels `RIGHT_LUNG` and `LEFT_LUNG`.
@@ -202,7 +202,7 @@ class Scan:
     slice_uids : tuple of str
         The SOP Instance UID of each slice of the original scan; an empty string for an interpolated slice. Empty if the
         scan was not read from DICOM slices.
-    mark_axes : Axes
+    mark_axes : Axes, default "lps"
         The axes in which a table gave the nodules; `nodules` are in LPS in any case.
     acquisition : mapping of str to number or str
         Acquisition parameters from the DICOM headers: ``kernel``, ``slice_thickness_mm``. hilum only stores them.

@@ -71,7 +71,7 @@ def read(
         For a DICOM series without positions: the distance from one InstanceNumber to the next, or from one frame of
         a file to the next, negative where they count from head to feet. A note says that order and positions were
         stated, not read.
-    tilt : {"correct", "refuse"}
+    tilt : {"correct", "refuse"}, default "correct"
         What to do with slices of a tilted gantry, which are sheared: shift each one within its plane onto a straight
         grid, with a note, or refuse them.
     rescale : tuple of float, optional

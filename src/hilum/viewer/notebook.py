@@ -55,14 +55,14 @@ def show(
     ----------
     scan : Scan or Volume, shape (z, y, x), HU
         int16 is passed on as it is, any other type as float32.
-    window : str or (low, high)
+    window : str or (low, high), default "lung"
         A key of `WINDOW_PRESETS`, or the values shown black and white, in the unit of the voxels (HU, or the unit
         range).
-    opacity : float
+    opacity : float, default 0.4
         Opacity of the masks, 0 to 1.
-    height : int
+    height : int, default 480
         Height of the widget in pixels.
-    full : bool
+    full : bool, default False
         Send every voxel, however many there are.
 
     Returns
@@ -80,9 +80,12 @@ def show(
     Examples
     --------
     >>> import hilum
-    >>> scan = hilum.read("series/", annotations="annotations.csv")  # doctest: +SKIP
-    >>> hilum.show(scan, window="mediastinum")  # doctest: +SKIP
-    >>> hilum.show(hilum.normalize(scan.ct), window=(0, 1))  # doctest: +SKIP
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> widget = hilum.show(scan, window="mediastinum")
+    >>> len(widget.volumes)
+    2
+
+    In a notebook ``hilum.show(scan)`` is the last line of a cell.
     """
     if isinstance(scan, Mask) or not isinstance(scan, Scan | Volume):
         what = f"a {type(scan).__name__} cannot be shown, expected a Scan or a Volume"

@@ -43,6 +43,7 @@ def volume_html(volume: Volume) -> str:
     Parameters
     ----------
     volume : Volume or Mask
+        What is described.
 
     Returns
     -------

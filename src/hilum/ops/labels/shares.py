@@ -103,6 +103,7 @@ def label_extents(mask: Mask, *, workers: int = 1) -> dict[int, LabelExtent]:
     Parameters
     ----------
     mask : Mask
+        The labels, 0 for background.
     workers : int
         Threads; 0 for one per available core.
 

@@ -27,8 +27,11 @@ class LungOptions:
     Parameters
     ----------
     fill : bool
+        Whether holes are filled.
     pathology : {"include", "exclude"}
+        Whether diseased lung is included.
     airways : bool
+        Whether airways get a label.
     background : {"corner", "sides"}
         All as in `segment_lungs`.
 
@@ -114,25 +117,25 @@ def segment_lungs(
     ----------
     volume : Volume or Scan
         HU, int16.
-    method : str
+    method : str, default "hilum"
         A key of `METHODS`. ``"hilum"`` separates right and left by world directions, for any order of the array's axes
         (see `hilum.ops.lungs.hilum_method`). ``"tutorial3d"`` and ``"tutorial2d"`` follow the 2017 tutorial, along
         axis 0 of the array (see `hilum.ops.lungs.tutorial3d`, `hilum.ops.lungs.tutorial2d`). ``"onnx:PATH"`` runs a
         model (see `hilum.ops.lungs.onnx`).
-    fill : bool
+    fill : bool, default True
         Whether vessels, nodules and other solid parts inside the lungs belong to the mask.
-    dilate_mm : float, mm
+    dilate_mm : float, mm, default 0.0
         The mask is dilated by this distance at the end (`hilum.ops.morphology.dilate`), for nodules at the wall.
-    pathology : {"include", "exclude"}
+    pathology : {"include", "exclude"}, default "include"
         ``"hilum"`` only. Whether ground-glass that is brighter than the border of the lungs belongs to the mask.
         Consolidation at the wall and fluid do not: nothing tells them safely from heart, aorta, liver and spleen, and
         the measurements say how much may be missing. Nodules and masses are filled either way.
-    airways : bool
+    airways : bool, default False
         ``"hilum"`` only. Whether the trachea and main bronchi, with their walls, are labeled 3.
-    background : {"corner", "sides"}
+    background : {"corner", "sides"}, default "corner"
         ``"tutorial3d"`` only. The air around the patient is connected with the first voxel, as in the tutorial, or
         with any voxel of the four sides of the planes, which helps where the table divides the air.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
@@ -150,9 +153,10 @@ def segment_lungs(
 
     Examples
     --------
+    >>> import hilum
     >>> from hilum.phantom.chest import make_phantom
     >>> scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
-    >>> segment_lungs(scan).shape
+    >>> hilum.segment_lungs(scan).shape
     (40, 64, 64)
     """
     if method not in METHODS and not method.startswith(MODEL):
