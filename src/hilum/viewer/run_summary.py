@@ -23,6 +23,7 @@ def run_html(run: Run) -> str:
     Parameters
     ----------
     run : Run
+        Its ledger, and the records and previews of the first scans, are read.
 
     Returns
     -------
