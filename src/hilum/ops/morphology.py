@@ -51,7 +51,7 @@ def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
     contested = bits.coordinates(_in_several(grown))
     if len(contested):
         out[tuple(contested.T)] = nearest_label(mask.array, contested, ball, mask.spacing, workers=workers)
-    return Mask(out, mask.geometry)
+    return Mask(out, mask.geometry, mask.names)
 
 
 def _in_several(sets: list[BitMask]) -> BitMask:

@@ -58,7 +58,7 @@ def permute(volume: AnyVolume, order: tuple[int, int, int], flips: tuple[bool, b
     direction = [[sign * part + 0.0 for part in old.direction[axis]] for axis, sign in zip(order, signs, strict=True)]
     shape, spacing = ([values[axis] for axis in order] for values in (old.shape, old.spacing))
     geometry = Geometry(shape, spacing, old.index_to_world(corner), direction)  # type: ignore[arg-type]  # three of each
-    return type(volume)(_permute_array(volume.array, order, flips), geometry)
+    return replace(volume, array=_permute_array(volume.array, order, flips), geometry=geometry)
 
 
 def reorient_array(array: NDArray[Any], geometry: Geometry) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Resample a volume to another voxel size or grid; every structure keeps its position in the patient."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil, prod
 from typing import Literal, cast
 
@@ -142,13 +143,13 @@ def resample(
         raise UnsupportedError(what, do="convert the voxels first")
     positions = [_positions(*axis, grid) for axis in zip(old.shape, old.spacing, new.shape, new.spacing, strict=True)]
     if all(np.array_equal(p, np.arange(n)) for p, n in zip(positions, old.shape, strict=True)):
-        return type(volume)(array, new)
+        return replace(volume, array=array, geometry=new)
     if isinstance(volume, Mask) or order == 0:
         rounded = [np.floor(p + 0.5).clip(0, n - 1).astype(np.int64) for p, n in zip(positions, old.shape, strict=True)]
-        return type(volume)(nearest(array, *rounded, workers=workers), new)
+        return replace(volume, array=nearest(array, *rounded, workers=workers), geometry=new)
     check_finite(array)  # one such voxel would spread along its lines
     taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, old.shape, strict=True)]
-    return type(volume)(interpolate(array, *taps, workers=workers), new)
+    return replace(volume, array=interpolate(array, *taps, workers=workers), geometry=new)
 
 
 def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:
@@ -177,7 +178,7 @@ def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:
             inside &= (index >= 0) & (index < size)
             indices.append(np.clip(index, 0, size - 1))
         plane[:] = np.where(inside, mask.array[tuple(indices)], 0)
-    return Mask(out, geometry)
+    return Mask(out, geometry, mask.names)
 
 
 def _check_size(geometry: Geometry, new_spacing: Sequence[float], ratios: Sequence[float]) -> None:

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.resample.spline import nearest
-from hilum.geometry import Geometry
-from hilum.ops.bounding_box import Box
+from hilum.geometry import Box, Geometry
 from hilum.ops.labels.filling import Filling, fill_greatest
 from hilum.ops.labels.shares import Axis, measure_labels, paint, parallel_shares, sampled_shares
 from hilum.ops.reorient import permute

@@ -16,8 +16,7 @@ from hilum._kernels.resample.label_shares import SAMPLES, count_samples, measure
 from hilum._kernels.resample.spline import Taps, interpolate
 from hilum._kernels.resample.spline_blocks import PAD, TAPS
 from hilum._kernels.threads import run_slabs
-from hilum.geometry import Geometry
-from hilum.ops.bounding_box import Box
+from hilum.geometry import Box, Geometry
 from hilum.volume import Mask
 
 WHOLE = 240  # the share of a voxel that a label covers completely; shares are uint8
