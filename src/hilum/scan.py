@@ -273,7 +273,8 @@ def _check_type(name: str, value: object, kind: type[Volume]) -> None:
 def _check_grid(name: str, grid: Geometry, of_ct: Geometry) -> None:
     """Refuse a mask on another grid than the CT."""
     if grid != of_ct and not grid.isclose(of_ct):
-        what = f"{name} lies on another grid than the ct: {grid}, not {of_ct}"
+        own, other = (one.shape if grid.shape != of_ct.shape else one.place for one in (grid, of_ct))
+        what = f"{name} lies on another grid than the ct: {own}, not {other}"
         raise GeometryError(what, do="hilum.resample(mask, like=scan.ct)", code="grid")
 
 
