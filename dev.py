@@ -4,7 +4,7 @@
     python3 dev.py demo        the main job on a phantom scan
     python3 dev.py test        the tests, on every core (what follows goes to pytest; --quick: one minute, every room;
                                --coverage: the lines and branches that they do not cover)
-    python3 dev.py lint        ruff, mypy and the rooms of the architecture
+    python3 dev.py lint        ruff, mypy, pyright (where node is found) and the rooms of the architecture
     python3 dev.py docs        run every example of the documentation, build it into docs/_build/html, and check it
     python3 dev.py frameworks  what torch, MONAI, TorchIO and nnU-Net say of hilum's files (they take 6 GB)
     python3 dev.py page        build the page of `hilum view` (needs node; done by the set-up too, where node is found)
@@ -109,7 +109,11 @@ def test(words: list[str]) -> int:
 def lint(_words: list[str]) -> int:
     """Check style, types and rooms; all are run, whatever the first says."""
     set_up("dev")
-    checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports", "--no-cache"])
+    checks = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports", "--no-cache"]]
+    if shutil.which("node"):
+        checks.append(["pyright", "--pythonpath", str(PYTHON)])
+    else:
+        say("without node pyright does not run: mypy alone reads tests/typed_calls.py")
     return max(call(BIN / check[0], *check[1:]) for check in checks)
 
 
@@ -120,7 +124,7 @@ def docs(words: list[str]) -> int:
         shutil.rmtree(made, ignore_errors=True)
     pages = [] if "--pages-have-run" in words else [ROOT / "tests/test_readme.py", *ROOT.glob("tests/test_*page*.py")]
     html = DOCS / "_build" / "html"
-    status = call(PYTHON, "-m", "pytest", "-q", "--doctest-modules", "src/hilum", *sorted(pages))
+    status = call(PYTHON, "-m", "pytest", "-q", "tests/test_docstrings.py", *sorted(pages))
     status = max(status, call(PYTHON, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", DOCS, html))
     status = max(status, call(PYTHON, "-m", "pytest", "-q", "tests/test_built_docs.py"))
     if status == 0:

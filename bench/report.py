@@ -33,7 +33,7 @@ from hilum.outputs.ledger import Ledger, Row, read_ledger
 from hilum.phantom import PhantomOptions, make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import RECIPES, with_options
-from hilum.report import write_report
+from hilum.report.page import write_report
 
 FRACTION, MEGABYTES, SECONDS = 0.05, 60.0, 3.0
 """Upper bounds."""

@@ -34,7 +34,6 @@ from hilum import batch
 from hilum.io.volumes.formats import STORES
 from hilum.io.volumes.open_volumes import read_all
 from hilum.outputs.finished import finished_scans, open_stored, read_record
-from hilum.outputs.store import read_finished
 from hilum.phantom import make_phantom
 from hilum.recipes import parse_recipe
 
@@ -213,8 +212,8 @@ def read_without_hilum(path: Path, part: str, name: str) -> tuple[NDArray[Any], 
 
 def check(out: dict[str, Path]) -> None:
     worst, voxels, volumes, nodules = dict.fromkeys(out, 0.0), 0, 0, 0
-    for folder, record in finished_scans(out["npy"]):
-        scan = read_finished(folder, record)
+    for finished in hilum.open_run(out["npy"]):
+        folder, scan = finished.folder, finished.scan()
         for name, run_folder in out.items():
             for part, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
                 if volume is None:
@@ -239,8 +238,9 @@ def nodules_of(run_folder: Path, table: Path) -> Iterator[dict[str, Any]]:
     """Yield the nodules of a run: position in the table, voxel (x, y, z), and middle of the mask in the world."""
     with table.open(newline="") as file:
         rows = [(row["seriesuid"], *(float(row[f"coord{axis}"]) for axis in "XYZ")) for row in csv.DictReader(file)]
-    for folder, record in finished_scans(run_folder):
-        scan, known = read_finished(folder, record), [row[1:] for row in rows if row[0] == record.series_uid]
+    for finished in hilum.open_run(run_folder):
+        folder, record, scan = finished.folder, finished.record, finished.scan()
+        known = [row[1:] for row in rows if row[0] == record.series_uid]
         if len(known) != len(record.nodules) or scan.nodule_mask is None:
             sys.exit(f"{folder}: {len(record.nodules)} nodules, and {len(known)} in {table}")
         for nodule, world in zip(record.nodules, known, strict=True):
@@ -289,8 +289,7 @@ def main() -> None:
         if scan is None:
             scan = phantoms(folder / "in", range(1), (150, 200, 200), (2.0, 2.0, 2.0))
         out = {form: run(folder, [scan], table, form) for form in STORES}
-        ((path, record),) = finished_scans(out["npy"])
-        whole = read_finished(path, record)
+        whole = hilum.open_run(out["npy"])[0].scan()
         print(f"{' x '.join(map(str, whole.ct.shape))} voxels of int16, {whole.ct.array.nbytes / 1e6:.1f} MB")
         measure_formats(folder, out, whole)
         measure_choices(folder, whole.ct.array)

@@ -13,13 +13,12 @@ from scipy import ndimage
 from training_inputs import OBLIQUE, make_run
 
 import hilum
+from hilum import RunScan
 from hilum._kernels.patches.rotate import MARGIN
 from hilum.errors import GeometryError, InputError
 from hilum.ops.patches.boxes import cut_array
 from hilum.ops.patches.poses import Pose
 from hilum.ops.patches.sampling import KEEP, ROUND, Source, copy_reoriented, sample, sample_labels
-from hilum.outputs.finished import read_record
-from hilum.outputs.store import read_finished
 from hilum.train.augment import Augment, patch_boxes
 from hilum.train.dataset import PatchDataset
 
@@ -246,7 +245,7 @@ def test_items_keep_their_world_positions(run, augment):
     plain = PatchDataset(run, size=20, length=30, jitter_mm=2.0, seed=4)
     moved, known = 0, {}
     for item, upright in zip(data, plain, strict=True):
-        scan = read_finished(run / "scans" / item["scan"], read_record(run / "scans" / item["scan"]))
+        scan = RunScan(run / "scans" / item["scan"]).scan()
         grid, affine = scan.ct.geometry, item["affine"]
         assert np.array_equal(item["start"], upright["start"])
         index = np.indices((20,) * 3).reshape(3, -1).T

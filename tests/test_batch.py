@@ -170,15 +170,14 @@ def test_a_killed_run_resumes_to_the_same_bytes(inputs, clean, tmp_path, moment)
 
 @pytest.mark.skipif(signal.getsignal(signal.SIGINT) == signal.SIG_IGN, reason="started where Ctrl-C is ignored")
 def test_an_interrupted_run_says_so_and_goes_on(inputs, clean, tmp_path):
-    out, pids = tmp_path / "out", tmp_path / "pids"
-    pids.mkdir()
+    out, began = tmp_path / "out", tmp_path / "began"
     (tmp_path / "r.toml").write_text("[resample]\nspacing_mm = 8.0\n")
     words = [sys.executable, "-m", "hilum.cli", "run", str(inputs), "--out", str(out), "--workers", "1"]
     started = subprocess.Popen([*words, "--recipe", str(tmp_path / "r.toml")], stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "PYTHONPATH": str(FAULTY), "FAULTS": "1.2.5.mhd=hang",
-                                    "FAULT_PIDS": str(pids)})  # fmt: skip
+                                    "FAULT_BEGAN": str(began)})  # fmt: skip
     for _ in range(1800):  # the last scan begins after the one before it was recorded and counted
-        if any(pids.iterdir()):
+        if began.exists():
             break
         time.sleep(0.1)
     assert len((out / "ledger.jsonl").read_bytes().splitlines()) == COUNT - 1

@@ -17,13 +17,12 @@ import pytest
 from small_runs import faults, tree
 
 import hilum
-from hilum import batch
+from hilum import RunScan, batch
 from hilum.cli import main
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.volumes.formats import STORES
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import FINISHED, read_ledger
-from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.stats import fingerprint
@@ -170,10 +169,10 @@ def test_a_conversion_killed_at_any_moment_goes_on(runs, tmp_path, workers):
             assert folder.name.startswith(".partial-") or read_record(folder) is not None
     list(batch.convert_run(runs["nifti"], tmp_path, file_format="zarr", workers=workers))
     assert not faults(tmp_path)
-    for folder, record in finished_scans(tmp_path):
+    for folder, _ in finished_scans(tmp_path):
         origin = runs["nifti"] / "scans" / folder.name
-        wanted = read_finished(origin, read_record(origin))
-        assert np.array_equal(read_finished(folder, record).ct.array, wanted.ct.array)
+        wanted = RunScan(origin).scan()
+        assert np.array_equal(RunScan(folder).scan().ct.array, wanted.ct.array)
 
 
 def test_a_damaged_scan_is_not_converted_and_the_rest_is(inputs, tmp_path):

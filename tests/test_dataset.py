@@ -14,10 +14,9 @@ import pytest
 from training_inputs import OBLIQUE, make_run, replace_record
 
 import hilum
+from hilum import RunScan
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.ops.intensity import UnitRange
-from hilum.outputs.finished import read_record
-from hilum.outputs.store import read_finished
 from hilum.train.batches import batches
 from hilum.train.dataset import PatchDataset
 from hilum.train.folder import PatchFolder
@@ -62,7 +61,7 @@ def equal(one, two):
 
 def check_against_volume(run, item):
     """Compare an item's voxels, mask and position with the whole volume."""
-    scan = read_finished(run / "scans" / item["scan"], read_record(run / "scans" / item["scan"]))
+    scan = RunScan(run / "scans" / item["scan"]).scan()
     size = item["image"].shape
     for name, array, air in (("image", scan.ct.array, -1024), ("mask", scan.nodule_mask, 0)):
         whole = np.zeros(scan.ct.shape, np.uint8) if array is None else getattr(array, "array", array)
@@ -263,7 +262,7 @@ def test_damaged_files_are_refused(tmp_path):
         harm()
         with pytest.raises(InputError, match=r"does not match its checksum|no finished patches"):
             PatchFolder(tmp_path / "out")
-    with pytest.raises(MissingInputError, match="no finished scan"):
+    with pytest.raises(MissingInputError, match="no output of a run"):
         PatchDataset(tmp_path / "out")
 
 

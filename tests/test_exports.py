@@ -22,7 +22,7 @@ from hilum.errors import FormatError, GeometryError, InputError, MissingInputErr
 from hilum.export.boxes import write_boxes_csv, write_coco3d, write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
-from hilum.ops.resample import regrid_mask
+from hilum.ops.regrid import regrid_mask
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
 from hilum.phantom import make_phantom

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from training_inputs import OBLIQUE, make_run
 
-from hilum.outputs.finished import read_record
-from hilum.outputs.store import read_finished
+from hilum import RunScan
 from hilum.train.augment import Augment
 from hilum.train.dataset import PatchDataset
 
@@ -32,7 +31,7 @@ def packed(tmp_path_factory):
 
 def hold_to_the_scan(folder, ct, mask, affine):
     """Arrays (x, y, z) and an affine to RAS, as a library of NIfTI has them, against the scan and its nodules."""
-    scan = read_finished(folder, read_record(folder))
+    scan = RunScan(folder).scan()
     assert np.array_equal(np.asarray(ct).T, scan.ct.array)
     assert np.array_equal(np.asarray(mask).T, scan.nodule_mask.array)
     affine = np.asarray(affine, np.float64)

@@ -16,7 +16,8 @@ from hilum.io.dicom.reader import index_dicom
 from hilum.ops.planes import fill_planes
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
-from hilum.recipes import Read, parse_recipe
+from hilum.recipe_sections import Read
+from hilum.recipes import parse_recipe
 from hilum.testing import assert_same_geometry
 
 LIMIT = Read().max_gap_mm

@@ -18,7 +18,7 @@ from test_exports import read_back
 from training_inputs import OBLIQUE, make_run
 
 import hilum
-from hilum import batch
+from hilum import RunScan, batch
 from hilum.cli import main
 from hilum.errors import InputError, MissingInputError
 from hilum.export.boxes import write_boxes_csv, write_coco3d
@@ -27,7 +27,6 @@ from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
 from hilum.export.seg_codes import named_segment
 from hilum.outputs.finished import finished_scans, read_stored
-from hilum.outputs.store import read_finished
 
 pytestmark = pytest.mark.usefixtures("no_workers")
 
@@ -67,7 +66,7 @@ def test_every_store_carries_label_maps_both_ways(labeled, tmp_path, file_format
         for (path, record), (old, before) in zip(finished_scans(target), finished_scans(run), strict=True):
             assert record.label_maps == before.label_maps
             assert record.parts == before.parts
-            scan = read_finished(path, record)
+            scan = RunScan(path).scan()
             for one, wanted in truths[record.series_uid].items():
                 assert np.array_equal(scan.label_maps[one].mask.array, read_stored(old, before, f"labels/{one}").array)
                 assert dict(scan.label_maps[one].values) == before.label_maps[one].values

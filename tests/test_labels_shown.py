@@ -26,8 +26,8 @@ from hilum.outputs.store import store_scan
 from hilum.pictures.montage import montage
 from hilum.pictures.overview import overview
 from hilum.pictures.window import window
-from hilum.report import write_report
 from hilum.report.gather import gather
+from hilum.report.page import write_report
 from hilum.report.risk import LOOK
 from hilum.scan import LabelMap, Note
 

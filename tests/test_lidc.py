@@ -539,7 +539,7 @@ def test_a_run_leaves_out_few_readers_and_stores_points(archive, tmp_path, capsy
         assert main(["verify", str(tmp_path / name)]) == 0
         assert main(["store", str(tmp_path / name), "--format", "npy", "--out", str(tmp_path / f"{name}-npy")]) == 0
         (copy,) = (tmp_path / f"{name}-npy" / "scans").iterdir()
-        again = hilum.outputs.store.read_finished(copy, read_record(copy))
+        again = hilum.RunScan(copy).scan()
         assert again.locations.keys() == stored.keys()
         assert all(np.array_equal(again.locations[kind], table) for kind, table in stored.items())
         masks = ["nodules", str(root / "LIDC-IDRI-0007"), str(next(root.rglob("069.XML"))), str(tmp_path / "m.nii")]

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 
 import hilum
-from hilum import batch, cli
+from hilum import RunScan, batch, cli
 from hilum.datasets import luna16, recognize
 from hilum.datasets.luna16 import PATIENTS, patient_folds, read_patients
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
@@ -23,7 +23,6 @@ from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.parts import read_locations
 from hilum.outputs.records import TableRecord
-from hilum.outputs.store import read_finished
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
@@ -165,7 +164,7 @@ def test_candidates_and_excluded_findings_come_along(finished, tree):
         assert found["excluded"].shape == (1, 4)
         assert found["excluded"][0, 3] == -1
         assert {"candidates.csv", "excluded.csv"} <= set(record.files)
-        again = read_finished(folder, record)
+        again = RunScan(folder).scan()
         assert again.labels == record.labels
         assert np.array_equal(again.locations["candidates"], mine)
         assert [f["voxels"] for f in again.nodule_figures] == [n.voxels for n in record.nodules]

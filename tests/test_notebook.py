@@ -126,6 +126,58 @@ def test_a_volume_of_floats_is_shown_with_a_window_of_its_unit(scan):
     assert len(hilum.show(constant).volumes) == 1  # nothing to be told apart in any window
 
 
+@pytest.fixture
+def large():
+    """A ball, right of the middle, in a scan of 33 MB with its masks; slices are thicker than pixels."""
+    grid = hilum.Geometry((32, 512, 512), (5.0, 0.7, 0.7), (-180.0, 20.0, 99.0))
+    z, y, x = np.ogrid[:32, :512, :512]
+    ball = (((z - 16) * 5.0) ** 2 + ((y - 250) * 0.7) ** 2 + ((x - 150) * 0.7) ** 2 < 30.0**2).astype(np.uint8)
+    ct = hilum.Volume(np.where(ball, 50, -800).astype(np.int16), grid)
+    at = tuple(grid.index_to_world((16, 250, 150)).tolist())
+    return hilum.Scan("1", ct, (hilum.Nodule(at, 60.0),), True, hilum.Mask(ball, grid))
+
+
+def test_a_large_scan_is_sent_coarser_at_its_place_and_a_line_says_so(large, capsys):
+    images = held(hilum.show(large))
+    (line,) = capsys.readouterr().out.splitlines()
+    sent = sum(np.prod(image.shape) * image.get_data_dtype().itemsize for image in images.values())
+    assert 20e6 < sent <= 24e6
+    size = " x ".join(f"{s:.3g}" for s in images["ct.nii"].header.get_zooms()[::-1])
+    assert line == (
+        f"hilum.show sends {sent / 1e6:.0f} MB, voxels of {size} mm, in place of 34 MB, voxels of 5 x 0.7 x 0.7 mm; "
+        "full=True sends all"
+    )
+    assert images["ct.nii"].header.get_zooms()[2] == 5.0
+    middle = np.array(large.nodules[0].center) * [-1, -1, 1]
+    for name, inside in (("ct.nii", -375), ("lungs.nii", 0), ("nodules.nii", 0)):
+        voxels = np.argwhere(np.asarray(images[name].dataobj) > inside)
+        world = nibabel.affines.apply_affine(images[name].affine, voxels)
+        np.testing.assert_allclose(world.mean(axis=0), middle, atol=0.1)
+        volume = len(voxels) * np.abs(np.linalg.det(images[name].affine))
+        assert volume == pytest.approx(4 / 3 * np.pi * 30**3, rel=0.02), name
+
+
+def test_all_of_a_large_scan_is_sent_when_asked_for(large, capsys):
+    images = held(hilum.show(large, full=True))
+    assert capsys.readouterr().out == ""
+    check(images["ct.nii"], large.ct)
+    check(images["lungs.nii"], large.lungs)
+
+
+def test_a_small_scan_is_sent_whole_and_nothing_is_said(scan, capsys):
+    hilum.show(scan)
+    assert capsys.readouterr().out == ""
+
+
+def test_label_maps_count_and_come_along(large):
+    maps = {name: LabelMap(large.lungs, {"ball": 1}) for name in "abcd"}
+    images = held(hilum.show(replace(large, label_maps=maps)))
+    assert np.prod(images["ct.nii"].shape) * 8 <= 24e6
+    part = np.asarray(images["a.nii"].dataobj)
+    volume = part.sum() * np.abs(np.linalg.det(images["a.nii"].affine))
+    assert volume == pytest.approx(large.lungs.volume_ml() * 1000, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("window", "limits"),
     [("lung", (-1350, 150)), ("mediastinum", (-160, 240)), ("bone", (-500, 1300)), ((-1000, 400.5), (-1000, 400.5))],

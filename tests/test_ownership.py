@@ -203,9 +203,9 @@ def test_a_scan_whose_files_are_touched_while_it_is_written_is_not_stored(
 def _once_less(add):
     """Take nothing down any more once a preview is there, as where another process adds files after the last look."""
 
-    def some(inventory):
+    def some(inventory, volume=""):
         if not (inventory.folder / "preview.png").exists():
-            add(inventory)
+            add(inventory, volume)
 
     return some
 

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from training_inputs import NODULES, OBLIQUE, make_run, read_index, replace_record
 
 import hilum
-from hilum import batch, cli
+from hilum import RunScan, batch, cli
 from hilum.errors import AnnotationError, GeometryError, InputError, OutputError
 from hilum.geometry import IDENTITY_DIRECTION
 from hilum.ops.patches.boxes import cut_patch, padded_voxels, patch_start
-from hilum.outputs.finished import read_record
-from hilum.outputs.store import read_finished
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
@@ -30,7 +28,7 @@ FLIPPED = ((0.0, 0.0, -1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
 
 
 def read_back(run, name):
-    return read_finished(run / "scans" / name, read_record(run / "scans" / name))
+    return RunScan(run / "scans" / name).scan()
 
 
 def world_of(row, prefix):
@@ -266,7 +264,7 @@ def test_a_folder_in_use_is_not_changed(tmp_path):
     with pytest.raises(OutputError, match="among the scans"):
         write_patches(run, run / "scans" / "patches")
     assert len(os.listdir(run / "scans")) == 4
-    with pytest.raises(InputError, match="no finished scan"):
+    with pytest.raises(InputError, match="no output of a run"):
         write_patches(tmp_path, tmp_path / "out")
 
 

@@ -18,10 +18,11 @@ from hilum import batch
 from hilum._kernels.intensity.tables import count_scaled, count_values
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
+from hilum.io.png import png_bytes
 from hilum.ops.intensity import UnitRange
 from hilum.ops.preview import COLORS, GRAYS, HEIGHT, LEFT_COLOR, NODULE_COLOR, PALETTE, RIGHT_COLOR, draw_preview
 from hilum.outputs.finished import finished_scans, read_record
-from hilum.outputs.parts import FACTS, PICTURE, png_bytes, read_preview
+from hilum.outputs.parts import FACTS, PICTURE, read_preview
 from hilum.outputs.store import read_stored
 from hilum.phantom.chest import make_phantom
 from hilum.pipeline import preview_of

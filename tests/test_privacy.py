@@ -30,7 +30,8 @@ from hilum.outputs.ledger import encode_row, read_ledger
 from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
-from hilum.recipes import Output, Recipe, parse_recipe, recipe, recipe_fingerprint
+from hilum.recipe_sections import Output
+from hilum.recipes import Recipe, parse_recipe, recipe, recipe_fingerprint
 from hilum.train.patch_records import PatchOptions
 from hilum.train.patches import write_patches
 from hilum.train.slices import write_slices

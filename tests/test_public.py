@@ -23,7 +23,15 @@ def test_the_stub_lists_exactly_the_public_names():
         for alias in node.names
     }
     assert listed | {"__version__"} == set(hilum.__all__)
-    assert set(hilum.__all__) <= set(dir(hilum))
+    assert dir(hilum) == sorted(hilum.__all__)
+
+
+def test_a_module_that_was_imported_is_no_public_name():
+    import hilum.batch
+
+    assert "batch" not in dir(hilum)
+    assert {name for name in dir(hilum) if name.startswith("_")} == {"__version__"}
+    assert {"read", "resample", "Scan"} <= set(dir(hilum))
 
 
 @pytest.mark.parametrize("name", sorted(set(hilum.__all__) - {"__version__", "RECIPES", "TISSUES", "WINDOW_PRESETS"}))

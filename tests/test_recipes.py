@@ -12,7 +12,8 @@ from hilum.io.read_options import ReadOptions
 from hilum.outputs.finished import finished_scans
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
-from hilum.recipes import RECIPES, Output, Read, parse_recipe, recipe, recipe_fingerprint, recipe_toml, with_options
+from hilum.recipe_sections import Output, Read
+from hilum.recipes import RECIPES, parse_recipe, recipe, recipe_fingerprint, recipe_toml, with_options
 from hilum.volume import Volume
 
 pytestmark = pytest.mark.usefixtures("no_workers")

@@ -29,10 +29,9 @@ from hilum.outputs.records import DatasetRecord
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
-from hilum.report import write_report
 from hilum.report.charts import histogram, nice_step
 from hilum.report.gather import gather
-from hilum.report.page import _static
+from hilum.report.page import _static, write_report
 from hilum.report.risk import CHECK, FINE, LEVELS, LOOK, NO_OUTPUT, REPAIRED, level_of
 from hilum.report.text import html, json_block, visible
 from hilum.scan import Note
@@ -189,7 +188,7 @@ def test_what_cannot_be_read_or_written_is_refused_in_one_line(run, tmp_path, ca
 
 
 def test_no_plotting_library_is_needed(run, tmp_path):
-    code = f"import sys; from pathlib import Path; from hilum.report import write_report; import hilum.batch; \
+    code = f"import sys; from pathlib import Path; from hilum.report.page import write_report; import hilum.batch; \
 write_report(Path({str(run)!r}), Path({str(tmp_path / 'a.html')!r})); print(sorted(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"matplotlib", "PIL", "skimage", "scipy"} & set(re.findall(r"'(\w+)'", told))

@@ -22,7 +22,7 @@ from hilum.io.dicom.reader import read_dicom
 from hilum.io.labels.regions import list_regions
 from hilum.io.labels.rtstruct import read_rtstruct
 from hilum.io.labels.seg import read_seg
-from hilum.ops.resample import regrid_mask
+from hilum.ops.regrid import regrid_mask
 
 OBLIQUE = Geometry(
     (7, 12, 10), (2.5, 0.75, 0.8), (-4.0, -5.0, 80.0), ((0.0, -0.6, 0.8), (0.0, 0.8, 0.6), (1.0, 0.0, 0.0)),

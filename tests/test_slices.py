@@ -10,10 +10,8 @@ import pytest
 from training_inputs import OBLIQUE, make_run, read_index, replace_record
 
 import hilum
-from hilum import cli
+from hilum import RunScan, cli
 from hilum.errors import OutputError
-from hilum.outputs.finished import read_record
-from hilum.outputs.store import read_finished
 from hilum.train.runs import list_run
 from hilum.train.slices import scale_slices, write_slices
 
@@ -34,7 +32,7 @@ def test_slices_and_masks_match_the_volume_and_the_nodules(tmp_path, direction):
     rows = read_index(tmp_path / "out")
     assert (made.nodules, made.scans, len(rows)) == (4, 2, 12)
     for row in rows:
-        scan = read_finished(run / "scans" / row["scan"], read_record(run / "scans" / row["scan"]))
+        scan = RunScan(run / "scans" / row["scan"]).scan()
         image, mask = load(tmp_path / "out", row)
         z = int(row["slice"])
         assert np.array_equal(image, scan.ct.array[z])
@@ -154,6 +152,6 @@ def test_an_output_is_complete_or_absent_and_replaces_only_hilums_own(run, tmp_p
 def test_a_folder_without_a_finished_run_is_refused(tmp_path, capsys):
     assert cli.main(["slices", str(tmp_path / "gone"), "--out", str(tmp_path / "out")]) == 1
     err = capsys.readouterr().err
-    assert "no finished scan here" in err
+    assert "gone: does not exist" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -22,7 +22,7 @@ from small_runs import tree
 from training_inputs import OBLIQUE, make_run
 
 import hilum
-from hilum import batch
+from hilum import RunScan, batch
 from hilum.cli import main
 from hilum.errors import FormatError, HilumError, InputError, OutputError
 from hilum.io.volumes.b2nd import read_b2nd, write_b2nd
@@ -33,7 +33,6 @@ from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
 from hilum.ops.patches.boxes import cut_array
 from hilum.ops.pyramid import halve
 from hilum.outputs.finished import finished_scans, is_intact, open_stored, read_record, read_stored
-from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.stats import fingerprint
@@ -106,7 +105,7 @@ def by_strangers(path, part, name):
 
 def test_every_format_holds_the_same_in_the_same_place(runs):
     for folder, record in finished_scans(runs["npy"]):
-        wanted = read_finished(folder, record)
+        wanted = RunScan(folder).scan()
         assert wanted.nodule_mask.array.any()
         for name, out in runs.items():
             path = out / "scans" / folder.name

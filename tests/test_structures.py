@@ -21,7 +21,7 @@ from hilum.datasets.survey import survey
 from hilum.errors import AnnotationError, HilumError, InputError
 from hilum.export.seg import write_segmentations
 from hilum.io.labels.attach import attach_labels
-from hilum.ops.resample import regrid_mask
+from hilum.ops.regrid import regrid_mask
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
 from hilum.phantom import make_phantom

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from itk_oracle import itk_image
 
 import hilum
-from hilum import AnnotationError, Geometry, InputError, TableColumns, Volume, batch, cli
+from hilum import AnnotationError, Geometry, InputError, RunScan, TableColumns, Volume, batch, cli
 from hilum.batch.identity import input_fingerprint
 from hilum.datasets import DATASETS
 from hilum.errors import HilumError
@@ -31,7 +31,6 @@ from hilum.ops.reorient import permute
 from hilum.outputs.dataset_summary import _axes_notes
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.parts import read_locations
-from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import parse_recipe
@@ -531,7 +530,7 @@ def test_a_run_puts_marks_of_any_axes_where_they_are(axes, file_format, tmp_path
     assert cli.main(words) == 0
     for folder, record in finished_scans(tmp_path / "O"):
         assert not {"wrong-axes", "mixed-axes", "nodule-outside"} & {note["code"] for note in record.notes}
-        mask = read_finished(folder, record).nodule_mask
+        mask = RunScan(folder).scan().nodule_mask
         for nodule, center, known in zip(record.nodules, true[folder.name], phantom.scan.nodules, strict=True):
             voxels = np.argwhere(mask.array == nodule.label)
             assert np.linalg.norm(mask.geometry.index_to_world(voxels.mean(axis=0)) - center) < 0.1

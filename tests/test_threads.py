@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum._kernels.threads import count_workers, run_slabs
+from hilum._kernels.threads import begin, count_workers, run_slabs
 
 
 @given(st.integers(0, 200), st.integers(0, 5), st.integers(0, 40))
@@ -82,6 +82,26 @@ def test_a_forked_child_starts_threads_of_its_own():
         "sys.exit(os.waitpid(child, 0)[1])\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_work_that_was_begun_gives_its_result_or_its_error(workers):
+    assert begin(lambda: 7, workers=workers)() == 7
+    waits = begin(lambda: 1 // 0, workers=workers)
+    with pytest.raises(ZeroDivisionError):
+        waits()
+
+
+def test_work_is_begun_beside_the_callers_only_with_two_threads():
+    started = threading.Event()
+    waits = begin(started.set, workers=2)
+    assert started.wait(120)
+    waits()
+    started.clear()
+    waits = begin(started.set, workers=1)
+    assert not started.is_set()
+    waits()
+    assert started.is_set()
 
 
 def test_workers_are_counted(monkeypatch):

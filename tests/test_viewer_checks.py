@@ -233,10 +233,10 @@ def test_no_place_of_this_machine_is_told(run, tmp_path, monkeypatch):
     (run / NAME).write_text("name\n")
     said += [asked("/api/session").text, asked.review().text]
 
-    def broken(*_):
+    def broken(*_, **_options):
         raise OSError(5, "Input/output error", str(tmp_path / "DOE^JOHN"))
 
-    monkeypatch.setattr("hilum.viewer.sources.store.read_finished", broken)
+    monkeypatch.setattr("hilum.viewer.sources.RunScan.scan", broken)
     failed = Asked(run)("/api/scans/1")
     assert (failed.status_code, failed.json()) == (500, {"error": "hilum failed: Input/output error"})
     for text in (*said, failed.text):

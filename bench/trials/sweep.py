@@ -52,7 +52,7 @@ import sys
 
 from pathlib import Path
 from hilum.errors import HilumError
-from hilum.report import write_report
+from hilum.report.page import write_report
 for line in sys.stdin:
     try:
         write_report(Path(line.strip()))

@@ -4,7 +4,6 @@ import ast
 import importlib
 import inspect
 import io
-import pkgutil
 import re
 import sys
 from itertools import pairwise
@@ -17,7 +16,6 @@ from rich.console import Console
 from sphinx_gallery.scrapers import figure_rst
 
 import hilum
-import hilum.pictures
 from hilum.cli import app as program
 
 WIDTH = 88
@@ -49,26 +47,16 @@ def pictures_page():
     return f"""Pictures
 ========
 
-Each function returns a matplotlib Figure and shows nothing on a screen. They need ``pip install 'hilum[plots]'``, and
-are imported by their whole names. The :doc:`gallery <gallery/index>` shows what they draw.
+.. automodule:: hilum.plot
+
+The :doc:`gallery <gallery/index>` shows what they draw.
 
 .. autosummary::
    :toctree: api
    :template: autosummary/base.rst
 
-{chr(10).join(f"   {name}" for name in every_figure())}
+{chr(10).join(f"   {name}" for name in dir(hilum.plot))}
 """
-
-
-def every_figure():
-    """The whole name of each public function of `hilum.pictures` that returns a Figure."""
-    for found in sorted(info.name for info in pkgutil.iter_modules(hilum.pictures.__path__)):
-        module = importlib.import_module(f"hilum.pictures.{found}")
-        for name, value in vars(module).items():
-            own = inspect.isfunction(value) and value.__module__ == module.__name__
-            returns = value.__annotations__.get("return") if own and not name.startswith("_") else None
-            if getattr(returns, "__name__", returns) == "Figure":  # a class, or its name where annotations are text
-                yield f"{module.__name__}.{name}"
 
 
 def command_page():

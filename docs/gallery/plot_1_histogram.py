@@ -2,7 +2,7 @@
 Hounsfield units and tissues
 ============================
 
-What values does a scan hold, and which tissues have them? :func:`hilum.pictures.histogram.histogram` counts every voxel
+What values does a scan hold, and which tissues have them? :func:`hilum.plot.histogram` counts every voxel
 and draws the ranges of :data:`hilum.TISSUES` below. They overlap, so a value alone does not identify a tissue.
 """
 
@@ -10,16 +10,15 @@ import numpy as np
 
 import hilum
 from hilum.phantom import make_phantom
-from hilum.pictures.histogram import histogram
 
 scan = make_phantom(seed=1, shape=(80, 128, 128)).scan
-figure = histogram(scan.ct)
+figure = hilum.plot.histogram(scan)
 
 # %%
 # Inside the lungs there are only air, lung tissue and blood vessels.
 
 lungs = hilum.segment_lungs(scan.ct)
-figure = histogram(scan.ct, mask=lungs, bins=120)
+figure = hilum.plot.histogram(scan, mask=lungs, bins=120)
 
 # %%
 # The same table labels a volume. If ranges overlap, the order of the table decides.

@@ -2,7 +2,7 @@
 Lungs, nodules and bones as surfaces
 ====================================
 
-:func:`hilum.pictures.surface.surface` draws transparent lungs with the nodules inside, or all bone above a
+:func:`hilum.plot.surface` draws transparent lungs with the nodules inside, or all bone above a
 threshold.
 """
 
@@ -11,16 +11,15 @@ from dataclasses import replace
 import hilum
 from hilum.ops.surfaces import surfaces
 from hilum.phantom import make_phantom
-from hilum.pictures.surface import surface
 
 scan = make_phantom(seed=1, shape=(100, 160, 160)).scan
 scan = replace(scan, lungs=hilum.segment_lungs(scan.ct))
-figure = surface(scan, kind="lungs")
+figure = hilum.plot.surface(scan, kind="lungs")
 
 # %%
 # The phantom has ribs and a spine, here from the front and from the back.
 
-figure = surface(scan, kind="skeleton", threshold_hu=250, turns_deg=(0, 180))
+figure = hilum.plot.surface(scan, kind="skeleton", threshold_hu=250, turns_deg=(0, 180))
 
 # %%
 # The surfaces are closed, in LPS millimeters. ``hilum plot surface SCAN --mesh lungs.glb`` writes them for

@@ -2,12 +2,11 @@
 A whole scan at a glance
 ========================
 
-:func:`hilum.pictures.overview.overview` draws a preprocessed scan in three planes.
+:func:`hilum.plot.overview` draws a preprocessed scan in three planes.
 """
 
 import hilum
 from hilum.phantom import make_phantom
-from hilum.pictures.overview import overview
 
 scan = make_phantom(seed=1, shape=(80, 128, 128)).scan
-figure = overview(hilum.preprocess(scan, hilum.recipe("default")), slices=4)
+figure = hilum.plot.overview(hilum.preprocess(scan, hilum.recipe("default")), slices=4)

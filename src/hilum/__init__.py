@@ -13,5 +13,5 @@ __all__ = ["__version__", *_names]  # noqa: PLE0604 - the stub's names, all stri
 
 
 def __dir__() -> list[str]:
-    """List the public names, imported or not."""
-    return sorted({*globals(), *__all__})
+    """List the public names, imported or not, and nothing else."""
+    return sorted(__all__)

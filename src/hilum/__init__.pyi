@@ -1,13 +1,16 @@
 # The public interface on one page.
+from . import plot as plot
 from .errors import AnnotationError as AnnotationError
 from .errors import FormatError as FormatError
 from .errors import GeometryError as GeometryError
 from .errors import HilumError as HilumError
 from .errors import InputError as InputError
+from .errors import InputTypeError as InputTypeError
 from .errors import MissingInputError as MissingInputError
 from .errors import OutputError as OutputError
 from .errors import RecipeError as RecipeError
 from .errors import SeriesError as SeriesError
+from .errors import UnknownScanError as UnknownScanError
 from .errors import UnsupportedError as UnsupportedError
 from .geometry import Geometry as Geometry
 from .io.annotations.table_rows import TableColumns as TableColumns
@@ -40,6 +43,10 @@ from .pipeline import preprocess as preprocess
 from .recipes import RECIPES as RECIPES
 from .recipes import Recipe as Recipe
 from .recipes import recipe as recipe
+from .runs.run import Run as Run
+from .runs.run import open_run as open_run
+from .runs.run_scan import RunScan as RunScan
+from .runs.table import RunTable as RunTable
 from .scan import LabelMap as LabelMap
 from .scan import Nodule as Nodule
 from .scan import Note as Note

@@ -28,6 +28,7 @@ class Process:
     space : int
         The namespace of `pid`; each container has its own. 0 on systems without namespaces.
     pid : int
+        The number that the operating system gave it.
     started : int
         When it started, in a unit of the system.
     """
@@ -48,6 +49,7 @@ def parse_process(text: str) -> Process | None:
     Parameters
     ----------
     text : str
+        What was written down of a process.
 
     Returns
     -------
@@ -74,6 +76,7 @@ def is_alive(process: Process) -> bool | None:
     Parameters
     ----------
     process : Process
+        The process to look for.
 
     Returns
     -------
@@ -92,6 +95,7 @@ def is_here(process: Process) -> bool:
     Parameters
     ----------
     process : Process
+        The process to look for.
 
     Returns
     -------
@@ -130,6 +134,7 @@ def sync_folder(folder: Path) -> None:
     Parameters
     ----------
     folder : Path
+        The folder whose entries were changed.
     """
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

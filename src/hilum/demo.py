@@ -7,9 +7,9 @@ from pathlib import Path
 import hilum
 from hilum import batch
 from hilum.errors import OutputError
-from hilum.outputs import finished, store
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
+from hilum.runs.run import open_run
 
 
 def demo(out: Path) -> str:
@@ -45,10 +45,10 @@ def demo(out: Path) -> str:
     rows = batch.run(refs, hilum.recipe("luna16"), out / "output")
     if any(row.reason for row in rows):
         raise OutputError(rows[0].reason, where=out)
-    folder, record = next(finished.finished_scans(out / "output"))
-    grid, source = record.geometry, record.source_geometry
+    scan = open_run(out / "output")[0]
+    record, grid, source = scan.record, scan.record.geometry, scan.record.source_geometry
     lines = [
-        f"{folder}: {', '.join(record.files)}, scan.json",
+        f"{scan.folder}: {', '.join(record.files)}, scan.json",
         f"  read      {source.shape} voxels of {source.spacing} mm (z, y, x)",
         f"  written   {grid.shape} voxels of {grid.spacing} mm, HU",
         *[f"  {name:24s}{value:g}" for name, value in record.figures.items()],
@@ -58,6 +58,6 @@ def demo(out: Path) -> str:
     except ImportError:
         lines.append("no picture: matplotlib is not installed (pip install 'hilum[plots]')")
     else:
-        overview(store.read_finished(folder, record)).savefig(out / "overview.png", dpi=80)
+        overview(scan.scan()).savefig(out / "overview.png", dpi=80)
         lines.append(f"look at {out / 'overview.png'}")
     return "\n".join(lines)

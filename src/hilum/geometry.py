@@ -45,7 +45,7 @@ class Geometry:
         Number of voxels along each array axis.
     spacing : tuple of float, (z, y, x), mm
         Distance between neighboring voxel centers along each array axis.
-    origin : tuple of float, (x, y, z), LPS mm
+    origin : tuple of float, (x, y, z), LPS mm, default (0.0, 0.0, 0.0)
         World position of the center of voxel (0, 0, 0).
     direction : three unit vectors (x, y, z), LPS
         The world direction of each array axis, in the order z, y, x.
@@ -55,6 +55,15 @@ class Geometry:
     GeometryError
         If a size is below one, a spacing is not positive and finite, the origin is not finite, or the
         directions are not unit vectors at right angles.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> grid = hilum.Geometry((100, 512, 512), (2.5, 0.7, 0.7), origin=(-180.0, -170.0, 40.0))
+    >>> grid.index_to_world((10, 0, 0))
+    array([-180., -170.,   65.])
+    >>> grid.affine.shape, round(grid.voxel_volume, 3)
+    ((4, 4), 1.225)
     """
 
     shape: tuple[int, int, int]
@@ -172,7 +181,8 @@ class Geometry:
 
         Examples
         --------
-        >>> Geometry((10, 20, 30), (2.0, 0.5, 0.5), (-7.0, -5.0, 100.0)).index_to_world((1, 0, 2))
+        >>> import hilum
+        >>> hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5), (-7.0, -5.0, 100.0)).index_to_world((1, 0, 2))
         array([ -6.,  -5., 102.])
         """
         return _apply(self.affine, index)
@@ -183,11 +193,18 @@ class Geometry:
         Parameters
         ----------
         world : array_like, shape (..., 3), (x, y, z), LPS mm
+            World positions in millimeters; one or many.
 
         Returns
         -------
         ndarray, shape (..., 3), (z, y, x)
             Not rounded and not clipped: a position outside the grid gives an index outside it.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5), (-7.0, -5.0, 100.0)).world_to_index((-6.0, -5.0, 103.0))
+        array([1.5, 0. , 2. ])
         """
         return _apply(self.inverse_affine, world)
 
@@ -197,10 +214,17 @@ class Geometry:
         Parameters
         ----------
         world : array_like, shape (..., 3), (x, y, z), LPS mm
+            World positions in millimeters; one or many.
 
         Returns
         -------
         ndarray of bool, shape (...)
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5)).contains([(0.0, 0.0, 0.0), (0.0, 0.0, 20.0)])
+        array([ True, False])
         """
         index = self.world_to_index(world)
         return cast("NDArray[np.bool_]", np.all((index >= -0.5) & (index <= np.array(self.shape) - 0.5), axis=-1))
@@ -217,6 +241,12 @@ class Geometry:
         -------
         Geometry
             Every voxel keeps its world position.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5)).crop((5, 0, 4), (10, 20, 24)).origin
+        (2.0, 0.0, 10.0)
         """
         origin = self.index_to_world(np.asarray(start, float))
         shape = tuple(int(b) - int(a) for a, b in zip(start, stop, strict=True))
@@ -263,12 +293,20 @@ class Geometry:
         Parameters
         ----------
         other : Geometry
-        tolerance : float, voxels
+            The grid to compare with.
+        tolerance : float, voxels, default 0.001
             Largest distance allowed between corresponding corners, as a fraction of a voxel.
 
         Returns
         -------
         bool
+
+        Examples
+        --------
+        >>> import hilum
+        >>> grid = hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5))
+        >>> grid.isclose(hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5), origin=(0.0001, 0.0, 0.0)))
+        True
         """
         if self.shape != other.shape:
             return False

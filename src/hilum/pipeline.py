@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
+from hilum import recipes
+from hilum._kernels.threads import begin
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops import finite, intensity, morphology, preview
+from hilum.ops.arguments import scan_of
 from hilum.ops.labels.placing import place_label_map
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
@@ -19,12 +23,13 @@ from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
-from hilum.recipes import Lungs, Quality, Recipe
+from hilum.recipe_sections import Lungs, Quality
+from hilum.recipes import Recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, LabelMap, Note, Scan
 from hilum.volume import AnyVolume, Mask, Volume
 
 
-def preprocess(scan: Scan, recipe: Recipe) -> Scan:
+def preprocess(scan: Scan, recipe: Recipe | str | Path) -> Scan:
     """Turn a scan into training data as a recipe says.
 
     Reorients the scan to the patient's axes, resamples it, segments the lungs and draws the nodules on the new grid,
@@ -34,8 +39,8 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     ----------
     scan : Scan
         As `hilum.read` returns it: HU on the scan's own grid.
-    recipe : Recipe
-        Every choice; see `hilum.recipe`.
+    recipe : Recipe, str or Path
+        Every choice: a recipe, the name of a built-in one, or the path of a ``.toml`` file; see `hilum.recipe`.
 
     Returns
     -------
@@ -51,13 +56,26 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         If the recipe's grid is impossible, the scan is too small or too large for a person, voxels are NaN or
         infinite, the values cannot be Hounsfield units (a label map, for example), or the scan has an alarm and the
         recipe refuses those (``quality.alarms``).
+    InputTypeError
+        If the first argument is no scan, or the second no recipe.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> from hilum.phantom.chest import make_phantom
+    >>> scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
+    >>> hilum.preprocess(scan, hilum.recipe("default").replace(resample__spacing_mm=6.0)).ct.spacing
+    (6.0, 6.0, 6.0)
     """
+    scan, recipe = scan_of(scan), recipes.recipe(recipe)
     _check_input(scan)
     scan = require_readers(scan, least=recipe.nodules.min_readers)
     ct = _to_output_grid(scan.ct, recipe)
     given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
-    lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)
-    label_maps, label_notes = place_label_maps(scan, ct.geometry, recipe)
+    workers = recipe.compute.workers
+    placed = begin(lambda: place_label_maps(scan, ct.geometry, recipe), workers=workers)  # beside the lungs
+    lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=workers)
+    label_maps, label_notes = placed()
     nodule_mask, drawn = None, recipe.nodules
     if scan.annotated and drawn.mask:
         nodule_mask = mask_nodules(ct.geometry, scan.nodules, level=drawn.consensus, contour_pixel=drawn.contour_pixel)
@@ -126,9 +144,11 @@ def place_label_maps(scan: Scan, geometry: Geometry, recipe: Recipe) -> tuple[Ma
     Parameters
     ----------
     scan : Scan
+        With label maps on any grids.
     geometry : Geometry
         The output's grid.
     recipe : Recipe
+        Decides how labels are placed.
 
     Returns
     -------

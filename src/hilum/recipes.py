@@ -1,188 +1,138 @@
 """The recipe decides every result of a run, and is stored with it.
 
-Defaults of the domain stand only here. A recipe is a TOML file with one section per step; a key that it does not set
-has the value of the recipe ``default``.
+Defaults of the domain stand only here and in `hilum.recipe_sections`. A recipe is a TOML file with one section per
+step; a key that it does not set has the value of the recipe ``default``.
 """
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import tomli_w
-from msgspec import Meta, Struct
 
-from hilum.errors import RecipeError, one_line
+from hilum.errors import InputTypeError, RecipeError, name_type, one_line
+from hilum.recipe_sections import (
+    Compute,
+    Intensity,
+    Labels,
+    Lungs,
+    Nodules,
+    Orient,
+    Output,
+    Quality,
+    Read,
+    Resample,
+    Sections,
+    convert,
+    plain_values,
+    refusal,
+)
 
-_LUNG_METHOD = r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$"
 
-Hounsfield = Annotated[float, Meta(ge=-32768, le=32767)]
+class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every choice of a run, one section per step.
 
+    In Python a section is a mapping of its keys; a key that is left out has the value of the recipe ``default``. Keys
+    and values are checked at once, as those of a TOML file.
 
-class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How scans are read.
+    Parameters
+    ----------
+    name : str, default "default"
+        What the recipe is called in records and reports.
+    read : mapping
+        How files are read: gaps, tilt, rescale.
+    orient : mapping
+        Whether axes are turned to the patient's.
+    resample : mapping
+        The new grid, its spacing in mm, and the interpolation.
+    lungs : mapping
+        The method that segments lungs, and its options.
+    nodules : mapping
+        Whether nodules are marked, and on which readers' word.
+    labels : mapping
+        How label maps are placed.
+    intensity : mapping
+        HU, or a range of HU scaled to [0, 1].
+    quality : mapping
+        What an alarm does.
+    output : mapping
+        The format of the volumes.
+    compute : mapping
+        The number of threads; it does not change the result.
 
-    ``max_gap_mm`` is the largest distance between two neighboring slices across which missing slices are interpolated
-    linearly; the scan gets a note. A series with a wider gap is refused. 0 refuses every gap. ``tilt``: ``correct``
-    shifts the slices of a tilted gantry onto a straight grid, ``refuse`` refuses them. ``rescale`` is the slope and
-    intercept from stored values to Hounsfield units, empty for those of each file. ``hu_offset`` is added to every
-    value.
+    Raises
+    ------
+    RecipeError
+        If a section has no such key, or a value is out of range.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> hilum.Recipe(name="fine", resample={"spacing_mm": 0.7}).resample.spacing_mm
+    0.7
     """
 
-    max_gap_mm: Annotated[float, Meta(ge=0, le=100)] = 5.0
-    tilt: Literal["correct", "refuse"] = "correct"
-    rescale: tuple[float, ...] = ()
-    hu_offset: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = ...,
+            read: Read | Mapping[str, Any] = ...,
+            orient: Orient | Mapping[str, Any] = ...,
+            resample: Resample | Mapping[str, Any] = ...,
+            lungs: Lungs | Mapping[str, Any] = ...,
+            nodules: Nodules | Mapping[str, Any] = ...,
+            labels: Labels | Mapping[str, Any] = ...,
+            intensity: Intensity | Mapping[str, Any] = ...,
+            quality: Quality | Mapping[str, Any] = ...,
+            output: Output | Mapping[str, Any] = ...,
+            compute: Compute | Mapping[str, Any] = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
-        """Check the range here, as in `Resample`."""
-        pair = self.rescale
-        if pair and not (len(pair) == 2 and pair[0] != 0 and all(abs(number) <= 1e6 for number in pair)):
-            what = f"read.rescale is {list(pair)}, expected a slope that is not 0 and an intercept, up to 1e+06"
-            raise RecipeError(what)
-
-
-class Orient(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the array axes lie in the patient.
-
-    ``axes``: ``patient`` makes z, y, x run to head, back and left; ``keep`` leaves the axes as they are.
-    """
-
-    axes: Literal["patient", "keep"] = "patient"
-
-
-class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The grid of the output.
-
-    ``grid``: ``center`` keeps the center of the scan and uses exactly ``spacing_mm``; ``corner`` does what
-    ``scipy.ndimage.zoom`` does; ``native`` keeps the scan's own grid. ``spacing_mm`` is one number, or one each for
-    (z, y, x). ``order`` is the interpolation: 3 cubic B-spline, 1 linear, 0 nearest voxel.
-    """
-
-    grid: Literal["center", "corner", "native"] = "center"
-    spacing_mm: float | tuple[float, float, float] = 1.0
-    order: Literal[0, 1, 3] = 3
-
-    def __post_init__(self) -> None:
-        """Check the range here: msgspec 0.22 reads invalid memory for a bounded float next to a tuple."""
-        values = self.spacing_mm if isinstance(self.spacing_mm, tuple) else (self.spacing_mm,)
-        if not all(0 < value <= 100 for value in values):
-            raise RecipeError(f"resample.spacing_mm is {self.spacing_mm}, expected more than 0 and at most 100.0")
-
-
-class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the lungs are segmented.
-
-    ``method``: ``hilum``, ``tutorial3d``, ``tutorial2d``, ``onnx:PATH`` for a model, ``none`` for no mask. ``fill``
-    includes vessels and nodules inside the lungs. ``dilate_mm`` dilates the mask. ``fallback`` tries other settings if
-    the mask is probably wrong; the scan gets a note.
-
-    Only for the method ``hilum``: ``pathology`` includes or excludes ground-glass; ``airways`` labels
-    trachea and main bronchi 3. Only for ``tutorial3d``: ``background`` is the air connected to the first voxel
-    (``corner``) or to any side of the planes (``sides``).
-    """
-
-    method: Annotated[str, Meta(pattern=_LUNG_METHOD)] = "hilum"
-    fill: bool = True
-    dilate_mm: Annotated[float, Meta(ge=0, le=50)] = 0.0
-    pathology: Literal["include", "exclude"] = "include"
-    airways: bool = False
-    background: Literal["corner", "sides"] = "corner"
-    fallback: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse options that the method does not have."""
-        if self.method != "hilum" and (self.pathology != "include" or self.airways):
-            raise RecipeError(f"lungs.pathology and lungs.airways need the method hilum, not {self.method}")
-        if self.method != "tutorial3d" and self.background != "corner":
-            raise RecipeError(f"lungs.background needs the method tutorial3d, not {self.method}")
-
-
-class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How nodules are drawn into a mask.
-
-    ``mask`` turns masks on for scans with annotations. ``min_readers`` leaves out nodules that fewer readers outlined;
-    it does not apply to nodules without outlines. ``consensus`` is the fraction of a nodule's readers who must include
-    a voxel. ``contour_pixel`` says whether the pixels on an outline belong to the nodule: LIDC-IDRI's readers drew just
-    outside of it.
-    """
-
-    mask: bool = True
-    min_readers: Annotated[int, Meta(ge=1, le=16)] = 1
-    consensus: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    contour_pixel: Literal["exclude", "include"] = "exclude"
-
-
-class Labels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How label maps that come with a scan are brought to the output's grid.
-
-    ``order``: 1 fills the voxels of which a label covers most, as many as its volume needs; 0 takes the label at each
-    voxel's center.
-    """
-
-    order: Literal[0, 1] = 1
-
-
-class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The gray values of the output.
-
-    ``output``: ``hu`` writes Hounsfield units as int16; ``unit`` maps ``lower`` to ``upper`` HU to 0 to 1, subtracts
-    ``mean``, and writes float32.
-    """
-
-    output: Literal["hu", "unit"] = "hu"
-    lower: Hounsfield = -1000.0
-    upper: Hounsfield = 400.0
-    mean: Annotated[float, Meta(ge=-1, le=1)] = 0.0
-
-
-class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens to a scan with an alarm, a note that says that its data are probably wrong.
-
-    ``alarms``: ``keep`` stores the scan, ``refuse`` does not.
-    """
-
-    alarms: Literal["keep", "refuse"] = "keep"
-
-
-class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The files of the output.
-
-    ``format`` is the file format of volumes and masks. ``series_uid``: ``keep`` writes the Series Instance UID;
-    ``hash`` writes a UID computed from it with SHA-256 instead. Equal series get equal hashes, and anybody who has the
-    original UID can recognize its hash.
-    """
-
-    format: Literal["nifti", "npy", "zarr", "b2nd"] = "nifti"
-    series_uid: Literal["keep", "hash"] = "keep"
-
-
-class Compute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``workers`` is the number of threads for one scan, 0 for one per core. It does not change the result."""
-
-    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
-
-
-class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every choice of a run, one section per step."""
-
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "default"
-    read: Read = Read()
-    orient: Orient = Orient()
-    resample: Resample = Resample()
-    lungs: Lungs = Lungs()
-    nodules: Nodules = Nodules()
-    labels: Labels = Labels()
-    intensity: Intensity = Intensity()
-    quality: Quality = Quality()
-    output: Output = Output()
-    compute: Compute = Compute()
-
-    def __post_init__(self) -> None:
-        """Check fields against each other."""
+        """Convert and check the sections, which msgspec does for TOML alone, and fields against each other."""
+        checked = convert(plain_values(msgspec.structs.asdict(self)), Sections, "recipe")
+        for field in self.__struct_fields__:
+            msgspec.structs.force_setattr(self, field, getattr(checked, field))
         if self.intensity.lower >= self.intensity.upper:
             raise RecipeError(f"intensity.lower {self.intensity.lower} is not below upper {self.intensity.upper}")
+
+    def replace(self, **changes: Any) -> "Recipe":
+        """Change some options.
+
+        Parameters
+        ----------
+        **changes
+            ``section__key=value`` changes one key; ``section={"key": value}`` changes several of a section. The other
+            keys keep their values. ``name`` names the new recipe.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        RecipeError
+            If there is no such section or key, or a value is out of range.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> coarse = hilum.recipe("luna16").replace(name="coarse", resample__spacing_mm=2.0)
+        >>> coarse.resample.spacing_mm, coarse.lungs.dilate_mm
+        (2.0, 5.0)
+        """
+        values = plain_values(self)
+        for name, value in changes.items():
+            section, _, key = name.partition("__")
+            new = {key: plain_values(value)} if key else plain_values(value)
+            old = values.get(section)
+            values[section] = old | new if isinstance(old, dict) and isinstance(new, dict) else new
+        return convert(values, Recipe, "recipe")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -199,13 +149,13 @@ RECIPES: dict[str, Recipe] = {
 """The built-in recipes by name."""
 
 
-def recipe(name_or_path: str | Path = "default") -> Recipe:
+def recipe(name_or_path: str | Path | Recipe = "default") -> Recipe:
     """Find a recipe by name, or read one from a TOML file.
 
     Parameters
     ----------
-    name_or_path : str or Path
-        A key of `RECIPES`, or the path of a ``.toml`` file.
+    name_or_path : str, Path or Recipe, default "default"
+        A key of `RECIPES`, or the path of a ``.toml`` file. A recipe is returned as it is.
 
     Returns
     -------
@@ -215,15 +165,25 @@ def recipe(name_or_path: str | Path = "default") -> Recipe:
     ------
     RecipeError
         If there is no such name or file, or the file has an unknown option or a value out of range.
+    InputTypeError
+        If the argument has another type.
 
     Examples
     --------
-    >>> recipe("default").resample.spacing_mm
+    >>> import hilum
+    >>> hilum.recipe("default").resample.spacing_mm
     1.0
     """
+    if isinstance(name_or_path, Recipe):
+        return name_or_path
     if isinstance(name_or_path, str) and name_or_path in RECIPES:
         return RECIPES[name_or_path]
-    if (path := Path(name_or_path)).suffix.lower() != ".toml":
+    try:
+        path = Path(name_or_path)
+    except TypeError:
+        do = f"give {', '.join(RECIPES)}, a .toml file, or hilum.Recipe(...)"
+        raise InputTypeError(f"{name_type(name_or_path)} is no recipe", do=do) from None
+    if path.suffix.lower() != ".toml":
         what = f"no recipe of this name, expected {', '.join(RECIPES)}"
         raise RecipeError(what, where=str(name_or_path), do="or give a .toml file")
     try:
@@ -238,10 +198,10 @@ def recipe(name_or_path: str | Path = "default") -> Recipe:
 def parse_recipe(text: str, *, where: str | Path = "recipe") -> Recipe:
     """Read a recipe from TOML text, which errors call `where`; refuses what `recipe` refuses."""
     try:
-        return msgspec.convert(tomllib.loads(text), Recipe)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as problem:
-        do = "see 'hilum recipe show default' for every option"
-        raise RecipeError(one_line(problem, limit=150), where=where, do=do) from None
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise refusal(problem, where) from None
+    return convert(values, Recipe, where)
 
 
 def recipe_toml(chosen: Recipe) -> str:
@@ -255,6 +215,7 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     Parameters
     ----------
     chosen : Recipe
+        The recipe.
 
     Returns
     -------
@@ -284,11 +245,8 @@ def with_options(recipe: Recipe, *, file_format: str | None = None, **read: Any)
     RecipeError
         If a value is out of range.
     """
-    changed = msgspec.to_builtins(recipe)
+    changed = plain_values(recipe)
     if file_format is not None:
         changed["output"]["format"] = file_format
     changed["read"] |= {key: value for key, value in read.items() if value is not None}
-    try:
-        return msgspec.convert(changed, Recipe)
-    except msgspec.ValidationError as problem:
-        raise RecipeError(one_line(problem, limit=150), where="options of the command line") from None
+    return convert(changed, Recipe, "options of the command line")

@@ -3,6 +3,7 @@
 import copyreg
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -196,7 +197,7 @@ class Scan:
     ct : Volume
         int16 Hounsfield units on the scan's own grid.
     nodules : tuple of Nodule
-    annotated : bool
+    annotated : bool, default False
         Whether the scan was searched for nodules. Only then does an empty `nodules` mean that there are none.
     lungs : Mask or None
         Labels `RIGHT_LUNG` and `LEFT_LUNG`, on the grid of `ct`.
@@ -220,7 +221,7 @@ class Scan:
     slice_uids : tuple of str
         The SOP Instance UID of each slice of the original scan; an empty string for an interpolated slice. Empty if the
         scan was not read from DICOM slices.
-    mark_axes : Axes
+    mark_axes : Axes, default "lps"
         The axes in which a table gave the nodules; `nodules` are in LPS in any case.
     acquisition : mapping of str to number or str
         Acquisition parameters from the DICOM headers: ``kernel``, ``slice_thickness_mm``. hilum only stores them.
@@ -262,6 +263,12 @@ class Scan:
         notes = [_count(self.notes, "note")] if self.notes else []
         parts = ", ".join([nodules, *masks, *self.label_maps, *notes])
         return f"Scan({self.series_uid!r}, {self.ct.dtype}, shape={self.ct.shape}, {self.ct.geometry.place}, {parts})"
+
+    def _repr_html_(self) -> str:
+        """Show pictures, geometry and notes in a notebook."""
+        # By name, and when a notebook asks: the nouns lie below everything that draws.
+        shown: str = import_module("hilum.viewer.summary").scan_html(self)
+        return shown
 
 
 def _check_type(name: str, value: object, kind: type[Volume]) -> None:

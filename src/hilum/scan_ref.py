@@ -21,6 +21,7 @@ class Marks:
     kind : str
         ``nodules``, or the kind of `Scan.locations` that they become.
     axes : Axes
+        The axes of `centers`, and of edges in `sizes`.
     centers : ndarray, shape (n, 3)
         In the order and unit of the axes.
     sizes : ndarray, shape (n, 1) or (n, 3)
@@ -46,6 +47,7 @@ class DatasetEntry:
     annotated : bool
         Whether the data set lists nodules, for this scan or others.
     nodules : tuple of Nodule
+        Those that tables give in mm, in the world.
     marks : tuple of Marks
         Further nodules and locations, in voxels of the scan.
     mark_axes : Axes
@@ -83,6 +85,7 @@ class LabelFile:
     Parameters
     ----------
     path : Path or str
+        The file; of a structure set or a segmentation, the DICOM file.
     kind : {"map", "rtstruct", "seg"}
         A volume of labels, a DICOM structure set, or a DICOM segmentation.
     name : str
@@ -91,10 +94,16 @@ class LabelFile:
         The names of a volume's values, if something beside the file states them.
     regions : tuple of (str, str)
         For the other kinds: the name of a region in the file, and the name of the label map that it becomes.
-    grid : {"world", "voxels"}
+    grid : {"world", "voxels"}, default "world"
         How a volume lies on the scan.
-    xor : bool
+    xor : bool, default False
         Whether the contours of a structure set are combined by exclusive or, also where one repeats another.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> hilum.LabelFile("lungs.nii.gz", "map", name="lungs", values=(("right", 1), ("left", 2))).grid
+    'world'
     """
 
     path: Path
@@ -139,6 +148,13 @@ class ScanRef:
         The id made from the series UID, if `scan_id` was made from something else.
     label_files : tuple of LabelFile
         The files with its label maps.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import hilum
+    >>> hilum.ScanRef("folder", "case-1", Path("scan")).label_files
+    ()
     """
 
     dataset: str

@@ -16,7 +16,7 @@ from hilum.ops.finite import as_hu
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
 from hilum.outputs import finished, store
 from hilum.outputs.records import ScanRecord, is_annotated
-from hilum.recipes import Intensity
+from hilum.recipe_sections import Intensity
 from hilum.volume import Volume
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)

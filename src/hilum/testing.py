@@ -14,7 +14,9 @@ def assert_same_geometry(got: Geometry, want: Geometry, *, tolerance: float = 1e
     Parameters
     ----------
     got, want : Geometry
+        The grid to check, and the grid that it should be.
     tolerance : float, voxels
+        Largest distance allowed between corresponding corners, as a fraction of a voxel.
 
     Raises
     ------

@@ -5,6 +5,7 @@ Neither can be changed, and both are arrays to numpy: a function, an operator or
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from types import EllipsisType, MappingProxyType
 from typing import Any, Self, TypeVar, cast, overload
 
@@ -68,6 +69,12 @@ class Volume(NDArrayOperatorsMixin):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """The voxels, copied only where a type or a copy is asked for."""
         return np.array(self.array, dtype, copy=copy)
+
+    def _repr_html_(self) -> str:
+        """Show pictures and geometry in a notebook."""
+        # By name, and when a notebook asks: the nouns lie below everything that draws.
+        shown: str = import_module("hilum.viewer.summary").volume_html(self)
+        return shown
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Let numpy compute with the voxels of volumes on one grid; the result is a plain array."""

@@ -1,8 +1,7 @@
 """Scans that misbehave, for processes that have this folder on PYTHONPATH: Python imports this file as it starts.
 
-FAULTS holds ``name=fault`` pairs separated by spaces: what happens when the file of that name is loaded. ``kill`` and
-``hang`` never end by themselves; the folder FAULT_PIDS, if there is one, tells that they began: a file named by the
-process id.
+FAULTS holds ``name=fault`` pairs separated by spaces: what happens when the file of that name is loaded. ``kill`` waits
+for somebody outside, who finds its process id in the folder FAULT_PIDS. ``hang`` makes the file FAULT_BEGAN first.
 """
 
 from __future__ import annotations
@@ -14,19 +13,15 @@ import time
 from pathlib import Path
 
 
-def _tell():
-    if folder := os.environ.get("FAULT_PIDS"):
-        (Path(folder) / str(os.getpid())).touch()
-
-
 def _misbehave(fault):
     if fault == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     elif fault == "kill":
-        _tell()
+        (Path(os.environ["FAULT_PIDS"]) / str(os.getpid())).touch()
         time.sleep(600)
     elif fault == "hang":
-        _tell()
+        if began := os.environ.get("FAULT_BEGAN"):
+            Path(began).touch()
         while True:
             pass
     elif fault == "memory":

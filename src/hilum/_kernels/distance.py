@@ -67,8 +67,11 @@ def squared_distance(chosen: NDArray[np.bool_], spacing: Spacing, *, workers: in
     Parameters
     ----------
     chosen : ndarray of bool, shape (z, y, x)
+        The voxels to measure from.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -117,11 +120,15 @@ def nearest_label(
     Parameters
     ----------
     labels : ndarray of uint8, shape (z, y, x)
+        The labels, 0 for background.
     voxels : ndarray of int64, shape (n, 3)
+        Where to look from, (z, y, x).
     element : ndarray of int64, shape (m, 3)
         The neighborhood to search, from `ellipsoid`.
     spacing : tuple of float, (z, y, x)
+        Distance of voxel centers in any unit.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

@@ -51,6 +51,7 @@ def draw_triangles(
     faces : ndarray of int64, shape (m, 3)
         Indices of the corners of each triangle.
     shape : tuple of int, (rows, columns)
+        Size of the picture in pixels.
 
     Returns
     -------

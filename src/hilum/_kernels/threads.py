@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def count_workers(workers: int) -> int:
@@ -68,6 +71,24 @@ def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 
         wait(started)
     for helper in started:
         helper.result()
+
+
+def begin(work: Callable[[], T], *, workers: int = 0) -> Callable[[], T]:
+    """Begin work on another thread, if there may be more than one.
+
+    Parameters
+    ----------
+    work : callable
+        Called once, without arguments.
+    workers : int
+        Threads; 0 for one per available core. With one, the work is done when its result is asked for.
+
+    Returns
+    -------
+    callable
+        Waits for the result and returns it, or raises what `work` raised.
+    """
+    return _pool().submit(work).result if count_workers(workers) > 1 else work
 
 
 def _do_all(work: Callable[[int, int], object], waiting: deque[tuple[int, int]]) -> None:

@@ -57,6 +57,7 @@ def check_unchanged(ref: ScanRef, before: InputSnapshot) -> None:
     Parameters
     ----------
     ref : ScanRef
+        The scan that was read.
     before : InputSnapshot
         Taken before `input_fingerprint` and the reader opened a file.
 
@@ -116,6 +117,7 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
     ref : ScanRef
         In a folder whose files were not opened when it was listed, all files count that are not hidden.
     recipe : Recipe
+        The recipe of the run.
 
     Returns
     -------

@@ -67,6 +67,7 @@ def limits_of(*, minutes: float, gigabytes: float, retries: int) -> Limits:
     gigabytes : float
         0 for an equal part of the free memory.
     retries : int
+        How often a scan that failed is tried again.
 
     Returns
     -------
@@ -146,7 +147,9 @@ def memory_per_process(limits: Limits, processes: int) -> int:
     Parameters
     ----------
     limits : Limits
+        The limits of the run.
     processes : int
+        Number of processes that share the memory.
 
     Returns
     -------

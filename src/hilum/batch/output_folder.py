@@ -31,6 +31,7 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
     out : Path
         The output folder.
     recipe : Recipe
+        The recipe of the run.
     overwrite : bool
         Write it even then.
 
@@ -89,7 +90,9 @@ def origins_of(refs: Sequence[ScanRef], survey: Survey, *, hide: bool) -> dict[s
     Parameters
     ----------
     refs : sequence of ScanRef
+        The scans of the run.
     survey : Survey
+        What was listed, with the refused inputs.
     hide : bool
         Hash series UIDs.
 
@@ -120,7 +123,9 @@ def check_names(refs: Sequence[ScanRef], ledger: Ledger, out: Path) -> None:
     Parameters
     ----------
     refs : sequence of ScanRef
+        The scans of the run, with their ids.
     ledger : Ledger
+        The ledger of the output folder.
     out : Path
         The run's output folder.
 
@@ -145,6 +150,7 @@ def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
     out : Path
         The run's output folder.
     ledger : Ledger
+        The ledger of the output folder.
     refs : sequence of ScanRef
         The scans that would be made again.
 

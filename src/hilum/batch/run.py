@@ -73,6 +73,7 @@ def process(
     refs : sequence of ScanRef
         From a data set's ``index``, with distinct ids.
     recipe : Recipe
+        What is done to each scan.
     out : Path
         The output folder; it is created if necessary, with ``recipe.toml``, ``ledger.jsonl``, ``dataset.json``,
         ``scans.csv``, ``SHA256SUMS`` and ``scans/``.

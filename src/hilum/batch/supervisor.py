@@ -45,6 +45,7 @@ def make_rows(jobs: Sequence[Task], workers: int | None, limits: Limits, watch: 
     Parameters
     ----------
     jobs : sequence of Task
+        What is to be done, in the order of the result.
     workers : int or None
         None for this process; 0 for one worker per core, as far as memory allows.
     limits : Limits

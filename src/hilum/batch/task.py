@@ -17,7 +17,8 @@ from hilum.io.read_options import ReadOptions
 from hilum.outputs import findings, finished, reasons, records, store
 from hilum.outputs.ledger import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
-from hilum.recipes import Compute, Recipe, recipe_fingerprint
+from hilum.recipe_sections import Compute
+from hilum.recipes import Recipe, recipe_fingerprint
 from hilum.scan import Note, Scan
 from hilum.scan_ref import ScanRef
 
@@ -63,7 +64,9 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False)
     Parameters
     ----------
     ref : ScanRef
+        The scan to load.
     recipe : Recipe
+        What is done to it.
     out : Path
         The run's output folder.
     overwrite : bool
@@ -175,6 +178,7 @@ def _make(task: Task) -> Row:
         preview=preview_of(ready, recipe),
         required_parts=promised_parts(recipe),
         before_publish=lambda: lock.check_run(out, task.run),
+        workers=recipe.compute.workers,
     )
     return finished_row(folder, record, stamp=stamp)
 

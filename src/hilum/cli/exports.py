@@ -180,9 +180,9 @@ def froc(
     )
     print_notes(evaluation.notes)
     if plot is not None:
-        from hilum.pictures.froc import froc_curve
+        from hilum.pictures.froc import froc as draw
 
-        plot_files.save_picture(froc_curve(evaluation.score), plot, dpi=120)
+        plot_files.save_picture(draw(evaluation.score), plot, dpi=120)
     print_result(evaluation_json(evaluation) if json else evaluation_text(evaluation))
 
 

@@ -17,6 +17,7 @@ from hilum.errors import InputError, UnsupportedError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hilum.runs.run_scan import RunScan
     from hilum.scan import Scan
 
 PICTURES = (".png", ".svg", ".pdf")  # suffixes of picture files
@@ -96,9 +97,9 @@ def load(source: Path, options: Options, out: Path | None = None) -> Scan:
     if out is not None:
         check_picture(out)
     from hilum.io.annotate import annotate
-    from hilum.outputs import finished, store
+    from hilum.outputs.store import HU
 
-    if (folder := finished_folder(source)) is None:
+    if (finished := finished_scan(source)) is None:
         scan = hilum.read(
             source, series=options.series, annotations=options.annotations, series_uid=options.series_uid,
             **options.as_read(),
@@ -107,29 +108,25 @@ def load(source: Path, options: Options, out: Path | None = None) -> Scan:
         return scan
     if options.as_read() != Options().as_read():
         what = "is a finished scan: how it was read is in its recipe"
-        raise InputError(what, where=folder, do="leave --hu-offset and the like out", code="option")
-    if (record := finished.read_record(folder)) is None:
-        raise InputError("this version of hilum cannot read its scan.json", where=folder, do="run the scan again")
-    if record.unit != store.HU:
-        what = f"this scan is stored in the {record.unit}, but pictures need HU"
-        raise InputError(what, where=folder, do="give the scan that it was made from", code="not-in-hu")
-    finished.check_files(folder, record)
-    scan = store.read_finished(folder, record)
+        raise InputError(what, where=finished.folder, do="leave --hu-offset and the like out", code="option")
+    if (unit := finished.record.unit) != HU:
+        what = f"this scan is stored in the {unit}, but pictures need HU"
+        raise InputError(what, where=finished.folder, do="give the scan that it was made from", code="not-in-hu")
+    finished.check_files()
+    scan = finished.scan()
     return scan if options.annotations is None else annotate(scan, options.annotations)
 
 
-def finished_folder(source: Path) -> Path | None:
-    """Return the folder of a finished scan: the source itself, or the only scan of a run's output."""
-    from hilum.outputs.finished import finished_scans
-
+def finished_scan(source: Path) -> RunScan | None:
+    """Open a finished scan: the source itself, or the only scan of a run's output."""
     if (source / "scan.json").is_file():
-        return source
+        return hilum.RunScan(source)
     if not ((source / "scans").is_dir() and (source / "recipe.toml").is_file()):
         return None
-    if len(folders := [path for path, _ in finished_scans(source)]) != 1:
-        do = f"give one of them: {folders[0]}" if folders else "look at its ledger.jsonl"
-        raise InputError(f"holds {len(folders)} finished scans, expected one", where=source, do=do, code="option")
-    return folders[0]
+    if len(run := hilum.open_run(source)) != 1:
+        do = f"give one of them: {run[0].folder}" if len(run) else "look at its ledger.jsonl"
+        raise InputError(f"holds {len(run)} finished scans, expected one", where=source, do=do, code="option")
+    return run[0]
 
 
 def with_lungs(scan: Scan) -> Scan:

@@ -64,11 +64,7 @@ def montage(
     from hilum.pictures.montage import montage as draw
 
     scan = plot_files.with_lungs(scan) if lungs else scan
-    figure = draw(
-        scan.ct, plane=plane, every=every, columns=columns, preset=preset, lungs=scan.lungs, nodules=scan.nodules,
-        label_maps=scan.label_maps,
-    )  # fmt: skip
-    save(figure, out, options)
+    save(draw(scan, plane=plane, every=every, columns=columns, preset=preset), out, options)
 
 
 def surface(
@@ -205,7 +201,7 @@ def compare(
     from hilum.pictures.compare import compare as draw
 
     first, second = hilum.recipe(recipe), hilum.recipe(beside)
-    if plot_files.finished_folder(source) is not None:
+    if plot_files.finished_scan(source) is not None:
         do = "give the folder or file that it was made from"
         raise InputError("is a finished scan; recipes are compared on the original scan", where=source, do=do)
     save(draw(load(source, options), first, second, preset=preset), out, options)

@@ -228,7 +228,7 @@ def report(folder: RunFolder, /, *, out: Path | None = None) -> None:
     out
         The file to write; by default report.html in the folder.
     """
-    from hilum.report import write_report
+    from hilum.report.page import write_report
 
     made = write_report(folder, out)
     print_result(f"{made.path}: {made.scans} scans, {made.pictures} with pictures, {made.size / 1e6:.1f} MB")

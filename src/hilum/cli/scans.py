@@ -138,7 +138,7 @@ def lungs(
     """
     from hilum.ops.quality.measure import quality_notes
     from hilum.pipeline import make_lungs
-    from hilum.recipes import Lungs
+    from hilum.recipe_sections import Lungs
 
     step = Lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,

@@ -63,7 +63,9 @@ def pair_labels(
     Parameters
     ----------
     refs : sequence of ScanRef
+        The scans to give label maps to.
     request : LabelRequest
+        What the user asked for.
     inputs : iterable of Path
         Where patterns are looked for, besides the current folder.
 

@@ -75,6 +75,7 @@ def own_output_notes(root: Path, outputs: Sequence[str]) -> list[Note]:
     Parameters
     ----------
     root : Path
+        The input folder that was searched.
     outputs : sequence of str
         Relative to it.
 
@@ -162,6 +163,7 @@ def rows_record(name: str, rows: Mapping[str, SeriesRows], used: Container[str],
     name : str
         Of the file.
     rows : mapping of str to SeriesRows
+        The rows of each series, by its UID.
     used : container of str
         The names in it that belong to scans.
     missed : sequence of str
@@ -195,6 +197,7 @@ def series_uid_of(ref: ScanRef, rows: Container[str] | None = None) -> str:
     Parameters
     ----------
     ref : ScanRef
+        The scan as it was listed.
     rows : container of str, optional
         UIDs of a table: the name of a volume file only counts if it is one of them. Otherwise its header is read.
 

@@ -44,6 +44,7 @@ class Luna16Files(NamedTuple):
     tables : mapping of str to Path
         By the keys of `TABLES`.
     notes : list of Note
+        What was odd about the folder.
     tree : FolderListing
         All files of the folder.
     """

@@ -41,6 +41,7 @@ def path_in_input(path: Path, root: Path) -> str:
     Parameters
     ----------
     path : Path
+        A file or folder in the input.
     root : Path
         The input, as `name_inputs` returns it.
 
@@ -58,7 +59,9 @@ def with_origin(ref: ScanRef, root: Path, source: str) -> ScanRef:
     Parameters
     ----------
     ref : ScanRef
+        The scan.
     root : Path
+        The input that holds the scan.
     source : str
         The input and its name, as `name_inputs` returns them.
     """

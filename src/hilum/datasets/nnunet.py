@@ -48,6 +48,7 @@ class _Facts:
     counted : int
         The training cases that it counts; -1 if it does not.
     notes : tuple of Note
+        What was odd about the file.
     """
 
     values: tuple[tuple[str, int], ...] = ()

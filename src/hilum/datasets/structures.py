@@ -36,7 +36,9 @@ class RegionFile(NamedTuple):
     Parameters
     ----------
     path : Path
+        The DICOM file.
     listed : RegionList
+        The regions in it.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Attached:
     refs : list of ScanRef
         In the order in which they were given.
     notes : list of Note
+        What was odd about the files.
     refused : list of HilumError
         One for each file that cannot be read.
     """
@@ -115,6 +118,7 @@ def regions_alone(root: Path) -> list[Path]:
     Parameters
     ----------
     root : Path
+        The file or folder to search.
 
     Returns
     -------
@@ -162,6 +166,7 @@ def attach_regions(
     Parameters
     ----------
     refs : sequence of ScanRef
+        The scans to give regions to.
     paths : iterable of Path
         Structure sets and segmentations.
     choices : sequence of str

@@ -59,7 +59,9 @@ def index(
     Parameters
     ----------
     inputs : sequence of Path
+        Files and folders with scans.
     dataset : str
+        Name of the data set, a key of `DATASETS`, or ``auto``.
     annotations : Path, optional
         As `survey` takes them.
 

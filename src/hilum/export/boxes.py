@@ -23,7 +23,7 @@ from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
 from hilum.outputs.records import json_bytes
 from hilum.train.label_maps import NODULES, label_values, scans_with
-from hilum.train.runs import RunScan, Skip
+from hilum.train.runs import ListedScan, Skip
 
 COLUMNS = (
     *("scan", "series_uid", "patient_fold", "nodule", "label", "diameter_mm"),
@@ -44,7 +44,7 @@ class BoxExport(NamedTuple):
     skipped: list[Skip]
 
 
-def nodule_boxes(scan: RunScan) -> Iterator[LabelBox]:
+def nodule_boxes(scan: ListedScan) -> Iterator[LabelBox]:
     """Give the box of every nodule whose center is in the stored volume.
 
     Its number is the nodule's label in the mask. On an oblique grid its corners in the world are not those in voxels.
@@ -58,7 +58,7 @@ def nodule_boxes(scan: RunScan) -> Iterator[LabelBox]:
             yield LabelBox("nodule", 1, one.label, one.diameter_mm, voxel_box, world_box)
 
 
-def labeled_run(folder: Path, labels: str) -> tuple[list[RunScan], list[Skip], dict[str, int]]:
+def labeled_run(folder: Path, labels: str) -> tuple[list[ListedScan], list[Skip], dict[str, int]]:
     """List the scans of a checked run that have a label map, what is left out, and the values of its labels."""
     scans, skipped = checked_run(folder)
     used, without = scans_with(scans, labels)
@@ -155,7 +155,7 @@ def write_coco3d(folder: Path, out: Path, *, labels: str = NODULES, overwrite: b
     return BoxExport(scans=len(scans), nodules=len(boxes), skipped=skipped)
 
 
-def _image(number: int, scan: RunScan) -> dict[str, Any]:
+def _image(number: int, scan: ListedScan) -> dict[str, Any]:
     grid = scan.record.geometry
     depth, height, width = grid.shape
     image = {"id": number, "file_name": image_name(scan), "width": width, "height": height, "depth": depth}
@@ -216,14 +216,14 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
     return BoxExport(scans=len(scans), nodules=nodules, skipped=skipped)
 
 
-def check_nifti(scans: list[RunScan], folder: Path) -> None:
+def check_nifti(scans: list[ListedScan], folder: Path) -> None:
     """Refuse a run whose files do not tell MONAI where voxels are in the world."""
     if any(scan.format_of() != "nifti" for scan in scans):
         what = "is not stored as NIfTI, from which MONAI reads where voxels are in the world"
         raise FormatError(what, where=folder, do="convert it with 'hilum store DIR --format nifti'")
 
 
-def choose_validation(scans: list[RunScan], chosen: str, folder: Path, skipped: list[Skip]) -> str:
+def choose_validation(scans: list[ListedScan], chosen: str, folder: Path, skipped: list[Skip]) -> str:
     """Check the fold that was chosen for validation, or choose the first one; empty without folds, which is noted."""
     folds = sorted({scan.patient_fold for scan in scans} - {""})
     if chosen and chosen not in folds:

@@ -5,11 +5,11 @@ from pathlib import Path
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.formats import STORES
 from hilum.outputs import checksums
-from hilum.train.runs import RunScan, Skip, list_run
+from hilum.train.runs import ListedScan, Skip, list_run
 from hilum.verify import Fault, verify
 
 
-def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
+def checked_run(folder: Path) -> tuple[list[ListedScan], list[Skip]]:
     """Check the checksums of a run and list its finished scans.
 
     Parameters
@@ -19,7 +19,7 @@ def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
 
     Returns
     -------
-    scans : list of RunScan
+    scans : list of ListedScan
         In the order of their ids.
     skipped : list of Skip
         Scans that the run refused or that failed.
@@ -38,7 +38,7 @@ def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
     return list_run(folder)
 
 
-def annotated_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
+def annotated_run(folder: Path) -> tuple[list[ListedScan], list[Skip]]:
     """List the annotated scans of a checked run.
 
     As `checked_run`; what is skipped includes the other scans, and nodules whose center is outside their scan.
@@ -49,7 +49,7 @@ def annotated_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
     return annotated, [*skipped, *(skip for scan in annotated for skip in scan.skip_nodules_outside("outside"))]
 
 
-def image_name(scan: RunScan, part: str = "ct") -> str:
+def image_name(scan: ListedScan, part: str = "ct") -> str:
     """Give the path of a scan's CT, or of another stored volume, relative to the run's folder."""
     return f"scans/{scan.folder.name}/{part}{STORES[scan.format_of(part)].suffix}"
 

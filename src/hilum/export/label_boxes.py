@@ -11,7 +11,7 @@ from hilum._kernels.components import labeling, selection
 from hilum.errors import FormatError
 from hilum.ops.labels.shares import measure_labels
 from hilum.outputs.finished import LABELS
-from hilum.train.runs import RunScan
+from hilum.train.runs import ListedScan
 
 
 class Bounds(NamedTuple):
@@ -28,6 +28,7 @@ class LabelBox(NamedTuple):
     Parameters
     ----------
     label : str
+        Name of the label that the component has.
     value : int
         Of its label in the mask.
     number : int
@@ -48,7 +49,7 @@ class LabelBox(NamedTuple):
     world: Bounds
 
 
-def label_boxes(scan: RunScan, name: str, values: Mapping[str, int]) -> Iterator[LabelBox]:
+def label_boxes(scan: ListedScan, name: str, values: Mapping[str, int]) -> Iterator[LabelBox]:
     """Give the box of every component of a label map's labels, in the order of their values.
 
     Voxels of a label that share a face, an edge or a corner are one component.

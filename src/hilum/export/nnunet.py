@@ -19,7 +19,7 @@ from hilum.io.volumes.formats import STORES
 from hilum.outputs import records, store
 from hilum.outputs.finished import LABELS
 from hilum.train.label_maps import LUNG_CLASSES, label_values, mask_part
-from hilum.train.runs import RunScan, Skip
+from hilum.train.runs import ListedScan, Skip
 from hilum.volume import Mask, Volume
 
 _OWN: dict[str, dict[str, int]] = {"lungs": LUNG_CLASSES, "nodules": {"nodule": 1}}
@@ -150,8 +150,8 @@ def _parts(labels: str) -> list[str]:
     return parts
 
 
-def _scans_with(parts: list[str], scans: list[RunScan]) -> tuple[list[RunScan], list[Skip]]:
-    used: list[RunScan] = []
+def _scans_with(parts: list[str], scans: list[ListedScan]) -> tuple[list[ListedScan], list[Skip]]:
+    used: list[ListedScan] = []
     left_out: list[Skip] = []
     for scan in scans:
         missing = [part.partition("/")[2] for part in parts if "/" in part and not scan.format_of(part)]
@@ -166,7 +166,7 @@ def _scans_with(parts: list[str], scans: list[RunScan]) -> tuple[list[RunScan], 
     return used, left_out
 
 
-def _plan(parts: list[str], scans: list[RunScan]) -> tuple[dict[str, int], list[_Layer]]:
+def _plan(parts: list[str], scans: list[ListedScan]) -> tuple[dict[str, int], list[_Layer]]:
     """Number the classes, and tell which value of which part is which class.
 
     A label is called as in its label map; with the label map's name in front if that is a number, or taken.
@@ -185,7 +185,7 @@ def _plan(parts: list[str], scans: list[RunScan]) -> tuple[dict[str, int], list[
     return classes, layers
 
 
-def _write_case(scan: RunScan, partial: Path, layers: list[_Layer]) -> int:
+def _write_case(scan: ListedScan, partial: Path, layers: list[_Layer]) -> int:
     """Write the image and the labels of a scan; return how many voxels of label maps had a label before."""
     image = partial / "imagesTr" / f"{scan.scan_id}_0000{ENDING}"
     if scan.format_of() == "nifti":
@@ -211,13 +211,13 @@ def _write_case(scan: RunScan, partial: Path, layers: list[_Layer]) -> int:
     return overlap
 
 
-def _read(scan: RunScan, part: str) -> Volume:
+def _read(scan: ListedScan, part: str) -> Volume:
     if (volume := scan.read(part)) is None or not volume.geometry.isclose(scan.geometry):
         raise FormatError(f"{part} is not on the grid of scan.json", where=scan.folder, do="run it again")
     return volume
 
 
-def _splits(scans: list[RunScan]) -> list[dict[str, list[str]]]:
+def _splits(scans: list[ListedScan]) -> list[dict[str, list[str]]]:
     """Give one split per fold; none if a scan has no fold, or all scans have the same."""
     folds = {scan.scan_id: scan.patient_fold for scan in scans}
     names = sorted(set(folds.values()), key=lambda fold: (len(fold), fold))

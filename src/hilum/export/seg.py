@@ -22,11 +22,11 @@ from hilum.export.seg_codes import Segment, lung_segment, named_segment, nodule_
 from hilum.export.seg_source import SourceSeries, index_sources, read_source
 from hilum.io import atomic, folders
 from hilum.ops.labels.placing import place_label_map
-from hilum.ops.resample import regrid_mask
+from hilum.ops.regrid import regrid_mask
 from hilum.outputs.finished import LABELS
 from hilum.recipes import recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, LabelMap
-from hilum.train.runs import RunScan, Skip
+from hilum.train.runs import ListedScan, Skip
 from hilum.volume import Mask
 
 
@@ -115,14 +115,16 @@ def _import_highdicom() -> ModuleType:
     return highdicom
 
 
-def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries, skipped: list[Skip]) -> dict[str, Any]:
+def _segmentations(
+    highdicom: ModuleType, scan: ListedScan, source: SourceSeries, skipped: list[Skip]
+) -> dict[str, Any]:
     """Make a segmentation of each mask that is not empty, by the mask's part of the scan."""
     objects = {}
-    for name in ("lungs", "nodules", *(f"{LABELS}/{one}" for one in scan.label_maps)):
+    for name in ("lungs", "nodules", *(f"{LABELS}/{one}" for one in scan.record.label_maps)):
         if (stored := scan.read(name)) is None:
             continue
         if (kind := name.partition("/")[2]) and stored.array.any():
-            given = LabelMap(Mask(stored.array, scan.geometry), scan.label_maps[kind].values)
+            given = LabelMap(Mask(stored.array, scan.geometry), scan.record.label_maps[kind].values)
             placed = place_label_map(given, source.geometry)
             mask = placed.label_map.mask
             for label, volume in placed.lost.items():
@@ -142,14 +144,14 @@ def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries, s
 
 
 def _segmentation(
-    highdicom: ModuleType, scan: RunScan, source: SourceSeries, *, mask: Mask, name: str, values: list[int]
+    highdicom: ModuleType, scan: ListedScan, source: SourceSeries, *, mask: Mask, name: str, values: list[int]
 ) -> Any:
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
     segments = [_segment(scan, name, value) for value in values]
     title = name.rpartition("/")[2]
-    order = ["lungs", "nodules", *(f"{LABELS}/{one}" for one in scan.label_maps)].index(name)
+    order = ["lungs", "nodules", *(f"{LABELS}/{one}" for one in scan.record.label_maps)].index(name)
     numbers = np.zeros(256, np.uint8)
     numbers[values] = np.arange(1, len(values) + 1)
     sha256 = next(record.sha256 for file, record in scan.record.files.items() if file.startswith(f"{name}."))
@@ -199,11 +201,11 @@ def _make_reproducible(segmentation: Any, header: Any, *, organization: str) -> 
         item.DimensionOrganizationUID = organization
 
 
-def _segment(scan: RunScan, part: str, value: int) -> Segment:
+def _segment(scan: ListedScan, part: str, value: int) -> Segment:
     if part == "nodules":
         return nodule_segment(value)
     if name := part.partition("/")[2]:
-        names = {number: label for label, number in scan.label_maps[name].values.items()}
+        names = {number: label for label, number in scan.record.label_maps[name].values.items()}
         label = names.get(value, str(value))
         return named_segment(f"{name} {label}" if label.isdecimal() else label, value - 1)
     if value not in _SIDES:

@@ -42,11 +42,13 @@ class Segment(NamedTuple):
     Parameters
     ----------
     label : str
+        The name that a viewer shows.
     category, property : str
         Keywords in pydicom's CID 7150 and in its SNOMED CT dictionary.
     side : str
         ``Right``, ``Left`` or empty.
     color : tuple of int
+        Red, green and blue, 0 to 255.
     in_lung : bool
         Whether it is known to lie in a lung.
     automatic : bool

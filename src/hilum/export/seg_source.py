@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hilum.errors import FormatError, GeometryError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.dicom import choice, reader, records
-from hilum.train.runs import RunScan
+from hilum.train.runs import ListedScan
 
 _OPTIONAL = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
@@ -51,12 +51,13 @@ def index_sources(folders: Iterable[Path]) -> dict[str, tuple[Path, records.Stac
     return series
 
 
-def read_source(scan: RunScan, sources: Mapping[str, tuple[Path, records.Stack]]) -> SourceSeries:
+def read_source(scan: ListedScan, sources: Mapping[str, tuple[Path, records.Stack]]) -> SourceSeries:
     """Read the headers of the series that a scan was made from.
 
     Parameters
     ----------
-    scan : RunScan
+    scan : ListedScan
+        The finished scan.
     sources : mapping of str to (Path, Stack)
         From `index_sources`.
 

@@ -89,7 +89,9 @@ def check_annotated(scan: Scan, annotations: Path, *, columns: TableColumns | No
     scan : Scan
         As `annotate` returned it.
     annotations : Path
+        The table.
     columns : TableColumns, optional
+        How to read the table; by default as its header tells.
 
     Raises
     ------

@@ -64,6 +64,7 @@ def opened(path: Path) -> Iterator[Opened]:
     Parameters
     ----------
     path : Path
+        An archive, or any other file or folder.
 
     Yields
     ------
@@ -139,6 +140,7 @@ def gunzip(path: Path) -> bytes:
     Parameters
     ----------
     path : Path
+        The packed file.
 
     Raises
     ------

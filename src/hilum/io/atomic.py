@@ -141,6 +141,7 @@ def refusing_writes(where: Path) -> Iterator[None]:
     Parameters
     ----------
     where : Path
+        The file or folder that is written.
 
     Raises
     ------
@@ -162,7 +163,9 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     what : str
         What could not be written; empty where the path is enough.
     problem : OSError
+        The error of the operating system.
     where : Path
+        The file or folder that was written.
     """
     fault = errno_faults.write_fault(problem, where=where)
     do = fault.do if fault else "check the folder, its permissions and space"

@@ -14,6 +14,7 @@ class MachineFault(NamedTuple):
     Parameters
     ----------
     code : str
+        The code of the error, such as ``disk-full``.
     do : str
         The next step for the user.
     stops : bool
@@ -58,6 +59,7 @@ def write_fault(problem: OSError, *, where: Path) -> MachineFault | None:
     Parameters
     ----------
     problem : OSError
+        The error of the operating system.
     where : Path
         The file or folder that could not be written.
 

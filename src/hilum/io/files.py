@@ -21,6 +21,7 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
     Parameters
     ----------
     path : Path
+        The file.
     named : str, optional
         The name of the file in a header, for messages.
     follow : bool
@@ -84,6 +85,7 @@ def is_own_file(folder: Path, name: str) -> bool:
     Parameters
     ----------
     folder : Path
+        The folder that the name is looked up in.
     name : str
         Parts separated by ``/``.
     """
@@ -107,6 +109,7 @@ def open_data(header: Path, handle: FileIO, name: str) -> Iterator[tuple[Path, F
     Parameters
     ----------
     header : Path
+        The header's file.
     handle : FileIO
         The header's file, which stays open.
     name : str

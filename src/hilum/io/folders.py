@@ -18,6 +18,7 @@ def output_kind(folder: Path, names: Collection[str] | None = None) -> str:
     Parameters
     ----------
     folder : Path
+        The folder to look at.
     names : collection of str, optional
         The names in the folder, if known.
 

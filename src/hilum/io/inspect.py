@@ -110,7 +110,9 @@ def place_records(records: Iterable[SeriesRecord], opened: Opened, root: Path) -
     Parameters
     ----------
     records : iterable of SeriesRecord
+        What was found in the private folder.
     opened : Opened
+        The archive, and where it was unpacked.
     root : Path
         The archive itself, or the folder in which it was found: folders are relative to it.
     """

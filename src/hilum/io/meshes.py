@@ -56,6 +56,7 @@ def write_meshes(parts: Sequence[Part], path: str | Path) -> None:
     Parameters
     ----------
     parts : sequence of (Mesh, (red, green, blue, opacity) from 0 to 1)
+        The surfaces, each with its color.
     path : str or Path
         Ends in ``.stl``, ``.ply`` or ``.glb``.
 
@@ -80,6 +81,7 @@ def pack_stl(parts: Sequence[Part]) -> bytes:
     Parameters
     ----------
     parts : sequence of (Mesh, color)
+        The surfaces; the format has no colors.
 
     Returns
     -------
@@ -102,6 +104,7 @@ def pack_ply(parts: Sequence[Part]) -> bytes:
     Parameters
     ----------
     parts : sequence of (Mesh, color)
+        The surfaces, each with its color.
     """
     vertex = np.dtype([("position", "<f4", 3), ("color", "u1", 4)])
     firsts = np.cumsum([0, *(len(mesh.vertices) for mesh, _ in parts)])
@@ -124,6 +127,7 @@ def pack_glb(parts: Sequence[Part]) -> bytes:
     Parameters
     ----------
     parts : sequence of (Mesh, color)
+        The surfaces, each with its color.
     """
     blob = bytearray()
     views: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hilum.errors import InputError
-from hilum.recipes import Read
+from hilum.recipe_sections import Read
 
 _WIDEST_SPACING_MM = 100.0
 

@@ -13,6 +13,7 @@ from hilum.io.folders import list_folder
 from hilum.io.names import is_uid
 from hilum.io.read_options import ReadOptions
 from hilum.io.volumes import formats
+from hilum.ops.arguments import volume_of
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
@@ -70,7 +71,7 @@ def read(
         For a DICOM series without positions: the distance from one InstanceNumber to the next, or from one frame of
         a file to the next, negative where they count from head to feet. A note says that order and positions were
         stated, not read.
-    tilt : {"correct", "refuse"}
+    tilt : {"correct", "refuse"}, default "correct"
         What to do with slices of a tilted gantry, which are sheared: shift each one within its plane onto a straight
         grid, with a note, or refuse them.
     rescale : tuple of float, optional
@@ -165,6 +166,7 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
     Parameters
     ----------
     scan : Scan
+        The scan that was read.
     path : Path
         Where `read` found it.
 
@@ -198,17 +200,19 @@ def scan_names(path: Path) -> tuple[str, ...]:
     return (path.name[: -len(suffix)], path.parent.name) if suffix else (path.name,)
 
 
-def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask with its geometry; the file appears only when it is complete.
+def write(volume: Volume | Scan, path: str | Path, *, series_uid: str = "") -> None:
+    """Write a volume, a mask or the CT of a scan with its geometry; the file appears only when it is complete.
 
     Parameters
     ----------
-    volume : Volume or Mask
+    volume : Volume, Mask or Scan
+        Of a scan only the CT is written, under the scan's Series Instance UID.
     path : str or Path
         Ends in ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd`` (its voxels go to a ``.raw`` of the same name),
         ``.npy`` (its geometry goes to a ``.json`` of the same name), ``.b2nd`` or ``.zarr`` (a folder).
     series_uid : str
-        The Series Instance UID, stored in the header: `read` names the scan by it and finds its annotations.
+        The Series Instance UID, stored in the header: `read` names the scan by it and finds its annotations. By default
+        that of a scan, and none for a volume.
 
     Raises
     ------
@@ -218,9 +222,13 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
         If the file cannot be written.
     InputError
         If the format needs a package that is not installed.
+    InputTypeError
+        If the first argument is neither a volume nor a scan.
     """
-    path = Path(path)
-    formats.check_output(path)(volume, path, series_uid=series_uid if is_uid(series_uid) else "")
+    path, ct = Path(path), volume_of(volume)
+    if isinstance(volume, Scan):
+        series_uid = series_uid or volume.series_uid
+    formats.check_output(path)(ct, path, series_uid=series_uid if is_uid(series_uid) else "")
 
 
 def _read_volume(path: Path, options: ReadOptions) -> Scan:

@@ -80,6 +80,7 @@ def not_downloaded(folder: Path, dangling: Names, others: int = 0) -> InputError
     Parameters
     ----------
     folder : Path
+        The folder or file to look at.
     dangling : sequence of str
         The links without a target.
     others : int
@@ -103,6 +104,7 @@ def no_readable_slice(root: Path, folder: str, *, junk: Names, damaged: Names, l
     Parameters
     ----------
     root : Path
+        The folder or file to look at.
     folder : str
         Relative to it.
     junk, damaged, locked : sequence of str

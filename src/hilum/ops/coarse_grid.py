@@ -10,6 +10,7 @@ def voxels_per_cell(spacing: Vector, cell_mm: float) -> Shape:
     Parameters
     ----------
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
     cell_mm : float
         The cell size to come close to.
 

@@ -32,6 +32,7 @@ def as_hu(array: NDArray[Any]) -> NDArray[np.int16]:
     Parameters
     ----------
     array : ndarray, HU
+        The values; NaN is refused.
 
     Returns
     -------

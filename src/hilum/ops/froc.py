@@ -54,6 +54,14 @@ class Froc:
         probability hits; that are beyond the limit per scan.
     samples : int
         Number of bootstrap samples that contained a nodule.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> score = hilum.froc({"a": np.array([[0.0, 0.0, 0.0, 0.9]])}, {"a": np.array([[1.0, 0.0, 0.0, 8.0]])}, ["a"])
+    >>> score.found, score.nodules, score.cpm
+    (1, 1, 1.0)
     """
 
     sensitivity: tuple[float, ...]
@@ -103,12 +111,12 @@ def froc(
         All series that were evaluated, including those without nodules or marks. Other series do not count.
     excluded : mapping of str to ndarray, shape (n, 4), optional
         Findings that count neither as right nor as wrong; rows as in `nodules`.
-    most_marks : int
+    most_marks : int, default 100
         Limit of marks per scan; 0 for none.
-    bootstrap : int
+    bootstrap : int, default 0
         Number of bootstrap samples for the 95 % intervals; 0 for none. A sample has as many scans as there are, drawn
         with replacement. A sample without a nodule is left out.
-    seed : int
+    seed : int, default 0
         Seed of the bootstrap.
 
     Returns
@@ -119,6 +127,16 @@ def froc(
     ------
     InputError
         If there is no scan or no nodule, a scan is listed twice, or a number is not finite.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> nodules = {"a": np.array([[10.0, 20.0, 30.0, 8.0]]), "b": np.array([[0.0, 0.0, 0.0, 6.0]])}
+    >>> detections = {"a": np.array([[11.0, 20.0, 30.0, 0.9], [50.0, 20.0, 30.0, 0.4]])}
+    >>> score = hilum.froc(detections, nodules, ["a", "b"])
+    >>> score.sensitivity[-1], score.false_positives
+    (0.5, 1)
     """
     if len(set(scans)) != len(scans) or not scans:
         raise InputError(f"{len(scans)} scans, {len(set(scans))} of them different: expected each once", code="option")

@@ -25,6 +25,7 @@ def find_walled_gas(cells: NDArray[np.int16], inside: NDArray[np.bool_]) -> BitM
     Parameters
     ----------
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The mean value of each cell.
     inside : ndarray of bool, shape (cz, cy, cx)
         Air inside the body.
 

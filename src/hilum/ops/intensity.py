@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
+from hilum.ops.arguments import Gray, change_ct, volume_of
 from hilum.ops.finite import check_finite
 from hilum.volume import Volume
 
@@ -60,32 +61,37 @@ WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType({
 "Windowing (CT)"; many scanners write mediastinum into their headers. These are habits of readers, not a standard."""
 
 
-def normalize(volume: Volume, *, lower: float = -1000.0, upper: float = 400.0, mean: float = 0.0) -> Volume:
+def normalize(volume: Gray, *, lower: float = -1000.0, upper: float = 400.0, mean: float = 0.0) -> Gray:
     """Map a range of Hounsfield units to [0, 1], clip at both ends, and subtract a mean.
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x), HU
+    volume : Volume or Scan, shape (z, y, x), HU
+        Hounsfield units; or a scan, whose CT is meant.
     lower, upper : float, HU
         The values that become 0 and 1; by default the range of the 2017 tutorials, which clips bone.
-    mean : float
+    mean : float, default 0.0
         Subtracted in the same pass, as `zero_center` does.
 
     Returns
     -------
-    Volume of float32
-        ``clip((hu - lower) / (upper - lower), 0, 1) - mean``.
+    Volume of float32, or Scan
+        ``clip((hu - lower) / (upper - lower), 0, 1) - mean``; a scan gets it as its ``ct`` and keeps the rest.
 
     Raises
     ------
     InputError
         If `lower` is not below `upper`, `mean` is not finite, or a float volume contains NaN or infinity.
+    InputTypeError
+        If the argument is neither a volume nor a scan.
 
     Examples
     --------
-    >>> from hilum.geometry import Geometry
-    >>> hu = Volume(np.array([[[-2000, -1000, -300, 3000]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
-    >>> normalize(hu).array
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((1, 1, 4), (1.0, 1.0, 1.0))
+    >>> hu = hilum.Volume(np.array([[[-2000, -1000, -300, 3000]]], np.int16), grid)
+    >>> hilum.normalize(hu).array
     array([[[0. , 0. , 0.5, 1. ]]], dtype=float32)
     """
     if not (np.isfinite([lower, upper]).all() and lower < upper):
@@ -96,42 +102,57 @@ def normalize(volume: Volume, *, lower: float = -1000.0, upper: float = 400.0, m
         unit = np.clip((values.astype(np.float64) - lower) / (upper - lower), 0.0, 1.0)
         return unit.astype(np.float32) - np.float32(mean)
 
-    return _mapped(volume, scale, np.float32)
+    return change_ct(volume, lambda ct: _mapped(ct, scale, np.float32))
 
 
-def zero_center(volume: Volume, *, mean: float = 0.25) -> Volume:
+def zero_center(volume: Gray, mean: float = 0.25) -> Gray:
     """Subtract the mean of a data set's normalized voxels.
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x)
+    volume : Volume or Scan, shape (z, y, x)
         Values from `normalize`.
-    mean : float
+    mean : float, default 0.25
         The mean of the data set, not of this scan; 0.25 is the mean of LUNA16 with the default range.
         `hilum.ops.statistics.HuHistogram` computes it for other data.
 
     Returns
     -------
-    Volume of float32
+    Volume of float32, or Scan
+        ``values - mean``; a scan gets it as its ``ct`` and keeps the rest.
 
     Raises
     ------
     InputError
         If `mean` is not finite, or the volume contains NaN or infinity.
+    InputTypeError
+        If the argument is neither a volume nor a scan.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> hu = hilum.Volume(np.array([[[-1000, -650, 400]]], np.int16), hilum.Geometry((1, 1, 3), (1.0, 1.0, 1.0)))
+    >>> hilum.zero_center(hilum.normalize(hu), 0.25).array
+    array([[[-0.25,  0.  ,  0.75]]], dtype=float32)
     """
     _check_mean(mean)
-    check_finite(volume.array)
-    return Volume(np.subtract(volume.array, np.float32(mean), dtype=np.float32), volume.geometry)
+
+    def subtract(one: Volume) -> Volume:
+        check_finite(one.array)
+        return Volume(np.subtract(one.array, np.float32(mean), dtype=np.float32), one.geometry)
+
+    return change_ct(volume, subtract)
 
 
 def window(
-    volume: Volume,
+    volume: Gray,
+    preset: str = "",
     *,
     center: float | None = None,
     width: float | None = None,
-    preset: str = "",
     function: WindowFunction = "LINEAR",
-) -> Volume:
+) -> Gray:
     """Convert HU to gray values for a screen, 0 to 255, by a DICOM window.
 
     The conversion cannot be undone: a gray value stands for a range of Hounsfield units, and 0 and 255 for an open
@@ -139,24 +160,28 @@ def window(
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x), HU
-    center, width : float, HU
-        The window, as in Window Center (0028,1050) and Window Width (0028,1051).
+    volume : Volume or Scan, shape (z, y, x), HU
+        Hounsfield units; of a scan, its CT is taken.
     preset : str
         A key of `WINDOW_PRESETS`, instead of center and width.
-    function : {"LINEAR", "LINEAR_EXACT", "SIGMOID"}
+    center, width : float, HU
+        The window, as in Window Center (0028,1050) and Window Width (0028,1051).
+    function : {"LINEAR", "LINEAR_EXACT", "SIGMOID"}, default "LINEAR"
         VOI LUT Function (0028,1056). ``LINEAR`` spans from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2.
 
     Returns
     -------
-    Volume of uint8
-        The real number of the standard's formula, rounded to the nearest integer, halves up.
+    Volume of uint8, or Scan
+        The real number of the standard's formula, rounded to the nearest integer, halves up. A scan gets it as its
+        ``ct`` and keeps the rest.
 
     Raises
     ------
     InputError
         If there is no such preset or function, if neither or both of preset and window are given, if the width is too
         small (below 1 for ``LINEAR``, not positive otherwise), or if a float volume contains NaN or infinity.
+    InputTypeError
+        If the argument is neither a volume nor a scan.
 
     Notes
     -----
@@ -164,9 +189,11 @@ def window(
 
     Examples
     --------
-    >>> from hilum.geometry import Geometry
-    >>> hu = Volume(np.array([[[-1400, -600, 100, 300]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
-    >>> window(hu, preset="lung").array
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((1, 1, 4), (1.0, 1.0, 1.0))
+    >>> hu = hilum.Volume(np.array([[[-1400, -600, 100, 300]]], np.int16), grid)
+    >>> hilum.window(hu, "lung").array
     array([[[  0, 128, 247, 255]]], dtype=uint8)
     """
     c, w = _center_and_width(center, width, preset)
@@ -189,10 +216,10 @@ def window(
         return 255 / (1 + np.exp(np.clip(-4 * (x - c) / w, -700, 700)))
 
     curve = {"LINEAR": linear, "LINEAR_EXACT": exact, "SIGMOID": sigmoid}[function]
-    return _mapped(volume, lambda x: np.floor(curve(x.astype(np.float64)) + 0.5), np.uint8)
+    return change_ct(volume, lambda ct: _mapped(ct, lambda x: np.floor(curve(x.astype(np.float64)) + 0.5), np.uint8))
 
 
-def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first: int, bits: int = 8) -> Volume:
+def apply_voi_lut(volume: Gray, *, table: Sequence[int] | NDArray[Any], first: int, bits: int = 8) -> Gray:
     """Convert HU to gray values for a screen, by an item of a DICOM VOI LUT Sequence.
 
     The conversion cannot be undone: a table may map several values to one, and clips values beyond its ends. Keep the
@@ -200,24 +227,27 @@ def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first:
 
     Parameters
     ----------
-    volume : Volume of int, shape (z, y, x), HU
+    volume : Volume of int, or Scan, shape (z, y, x), HU
+        Hounsfield units; of a scan, its CT is taken.
     table : sequence of int
         LUT Data (0028,3006).
     first : int, HU
         The value that the first entry maps: the second number of the LUT Descriptor (0028,3002). Smaller values get
         the first entry, values beyond the table the last one.
-    bits : int
+    bits : int, default 8
         Bits of an entry: the third number of the LUT Descriptor, 8 or 10 to 16.
 
     Returns
     -------
-    Volume of uint8 or uint16
-        uint8 for 8 bits.
+    Volume of uint8 or uint16, or Scan
+        uint8 for 8 bits. A scan gets it as its ``ct`` and keeps the rest.
 
     Raises
     ------
     InputError
         If the voxels are not integers, the table is empty or too long, or an entry does not fit the bits.
+    InputTypeError
+        If the argument is neither a volume nor a scan.
 
     Notes
     -----
@@ -225,14 +255,16 @@ def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first:
 
     Examples
     --------
-    >>> from hilum.geometry import Geometry
-    >>> hu = Volume(np.array([[[-2000, -1000, -999, 3000]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
-    >>> apply_voi_lut(hu, table=[0, 100, 255], first=-1000).array
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((1, 1, 4), (1.0, 1.0, 1.0))
+    >>> hu = hilum.Volume(np.array([[[-2000, -1000, -999, 3000]]], np.int16), grid)
+    >>> hilum.apply_voi_lut(hu, table=[0, 100, 255], first=-1000).array
     array([[[  0,   0, 100, 255]]], dtype=uint8)
     """
     entries = np.asarray(table)
-    if volume.array.dtype.kind not in "iu":
-        raise InputError(f"a VOI LUT maps integers, not {volume.array.dtype}", do="apply it to HU", code="option")
+    if (dtype := volume_of(volume).array.dtype).kind not in "iu":
+        raise InputError(f"a VOI LUT maps integers, not {dtype}", do="apply it to HU", code="option")
     if bits not in {8, *range(10, 17)}:
         raise InputError(f"a VOI LUT of {bits} bits, expected 8 or 10 to 16", code="option")
     if entries.ndim != 1 or not 1 <= entries.size <= 65536 or entries.dtype.kind not in "iu":
@@ -241,10 +273,14 @@ def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first:
     if entries.min() < 0 or int(entries.max()) >> bits:
         raise InputError(f"VOI LUT entries {entries.min()} to {entries.max()} do not fit {bits} bits", code="option")
     entries = entries.astype(np.uint8 if bits == 8 else np.uint16)
-    out = np.empty(volume.array.shape, entries.dtype)
-    for source, target in zip(volume.array, out, strict=True):
-        np.take(entries, np.subtract(source, int(first), dtype=np.int64), out=target, mode="clip")
-    return Volume(out, volume.geometry)
+
+    def look_up_planes(ct: Volume) -> Volume:
+        out = np.empty(ct.shape, entries.dtype)
+        for source, target in zip(ct.array, out, strict=True):
+            np.take(entries, np.subtract(source, int(first), dtype=np.int64), out=target, mode="clip")
+        return Volume(out, ct.geometry)
+
+    return change_ct(volume, look_up_planes)
 
 
 def _check_mean(mean: float) -> None:

@@ -1,15 +1,21 @@
 """Dilate masks by a distance in millimetres."""
 
 import math
+from dataclasses import replace
+from typing import TypeVar, cast
 
 from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.distance import nearest_label
 from hilum.errors import InputError
-from hilum.volume import Mask
+from hilum.ops.arguments import expect
+from hilum.scan import Scan
+from hilum.volume import Mask, Volume
+
+MaskOrScan = TypeVar("MaskOrScan", bound=Mask | Scan)
 
 
-def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
+def dilate(mask: MaskOrScan, radius_mm: float, *, workers: int = 0) -> MaskOrScan:
     """Grow every label into the background by a distance.
 
     A background voxel gets a label if a voxel of that label has its center within `radius_mm`. Of several labels it
@@ -18,22 +24,43 @@ def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
 
     Parameters
     ----------
-    mask : Mask
+    mask : Mask or Scan
+        Of a scan, its ``lungs`` are grown, as ``lungs.dilate_mm`` of a recipe does; the nodule mask stays.
     radius_mm : float, mm
         0 changes nothing.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
     -------
-    Mask
+    Mask or Scan
         On the same grid.
 
     Raises
     ------
     InputError
-        If the radius is negative or not finite.
+        If the radius is negative or not finite, or a scan has no lung mask.
+    InputTypeError
+        If the argument is neither a mask nor a scan.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> dot = hilum.Mask(np.pad(np.ones((1, 1, 1), np.uint8), 2), hilum.Geometry((5, 5, 5), (1.0, 1.0, 1.0)))
+    >>> int(hilum.dilate(dot, 1.0).array.sum())
+    7
     """
+    if isinstance(mask, Scan):
+        if mask.lungs is None:
+            do = "replace(scan, lungs=hilum.segment_lungs(scan)) adds one"
+            raise InputError("the scan has no lung mask to grow", do=do, code="lungs")
+        return cast("MaskOrScan", replace(mask, lungs=_grow(mask.lungs, radius_mm, workers)))
+    do = "hilum.segment_lungs(...) makes one" if isinstance(mask, Volume) else ""
+    return cast("MaskOrScan", _grow(expect(mask, Mask, "mask", do=do), radius_mm, workers))
+
+
+def _grow(mask: Mask, radius_mm: float, workers: int) -> Mask:
     if not (math.isfinite(radius_mm) and radius_mm >= 0):
         raise InputError(f"radius_mm is {radius_mm}, expected a distance of 0 mm or more", code="radius")
     labels = bits.labels_in(mask.array, workers=workers)
@@ -51,7 +78,7 @@ def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
     contested = bits.coordinates(_in_several(grown))
     if len(contested):
         out[tuple(contested.T)] = nearest_label(mask.array, contested, ball, mask.spacing, workers=workers)
-    return Mask(out, mask.geometry, mask.names)
+    return replace(mask, array=out)
 
 
 def _in_several(sets: list[BitMask]) -> BitMask:

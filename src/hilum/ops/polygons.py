@@ -19,6 +19,7 @@ class FilledPolygon(NamedTuple):
     row, column : int
         First row and column of the box.
     inside : ndarray of bool, shape (rows, columns)
+        The pixels whose centers lie inside.
     """
 
     row: int

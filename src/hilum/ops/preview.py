@@ -4,7 +4,7 @@ The preview is drawn while the scan is in memory, with numpy alone: importing a 
 drawing. The pixels are indices into a palette, gray levels first, so that the picture compresses well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from hilum._kernels.intensity.tables import count_scaled
 from hilum.ops import finite, intensity, reorient, statistics
 from hilum.ops.labels import overlay
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Scan
+from hilum.volume import Mask
 
 Picture = NDArray[np.uint8]
 
@@ -114,17 +115,7 @@ def draw_preview(scan: Scan, *, unit_range: intensity.UnitRange | None = None, w
         If a voxel is NaN or infinite.
     """
     finite.check_finite(scan.ct.array)
-    label_maps = overlay.on_grid(scan.label_maps, scan.ct.geometry)
-    oriented = reorient.reorient_scan(replace(scan, label_maps=label_maps))
-    centers = [nodule.center for nodule in scan.nodules] or np.empty((0, 3))
-    view = _View(oriented, oriented.ct.geometry.world_to_index(centers), unit_range)
-    coronal, axial = _slice_indices(view)
-    pictures = [("coronal", coronal, 0, _slice(view, 1, coronal))]
-    pictures += [("axial", index, 0, _slice(view, 0, index)) for index in axial]
-    for number in _largest_nodules(view):
-        index = int(np.rint(view.voxels[number][0]))
-        pictures.append(("nodule", index, number + 1, _close_up(view, number, index)))
-    pixels, panels = _join(pictures)
+    pixels, panels = draw_strip(scan, unit_range=unit_range)
     if unit_range is None:
         return Preview(pixels, panels, statistics.count_hu(scan.ct, workers=workers), None)
     offset = unit_range.mean * unit_range.width + unit_range.lower
@@ -132,21 +123,86 @@ def draw_preview(scan: Scan, *, unit_range: intensity.UnitRange | None = None, w
     return Preview(pixels, panels, statistics.HuHistogram(counts), (unit_range.lower, unit_range.upper))
 
 
+def draw_strip(
+    scan: Scan,
+    *,
+    unit_range: intensity.UnitRange | None = None,
+    window: intensity.Window = intensity.WINDOW_PRESETS["lung"],
+    fill: Mapping[int, int] | None = None,
+) -> tuple[Picture, tuple[Panel, ...]]:
+    """Draw the strip of a preview without counting voxels; it reads the voxels of the drawn slices alone.
+
+    Parameters
+    ----------
+    scan : Scan
+        In any orientation; NaN is black.
+    unit_range : UnitRange, optional
+        As in `draw_preview`.
+    window : Window
+        The values drawn from black to white.
+    fill : mapping of int to int, optional
+        Palette indices by which the labels of the lung mask are filled in place of being outlined.
+
+    Returns
+    -------
+    pixels : ndarray of uint8, shape (rows, columns)
+    panels : tuple of Panel
+    """
+    label_maps, oriented = scan.label_maps, reorient.reorient(replace(scan, label_maps={}))
+    centers = [nodule.center for nodule in scan.nodules] or np.empty((0, 3))
+    voxels = oriented.ct.geometry.world_to_index(centers)
+    view = _View(replace(oriented, label_maps=label_maps), voxels, unit_range, window, fill)
+    coronal, axial = _slice_indices(view)
+    pictures = [("coronal", coronal, 0, _slice(view, 1, coronal))] if oriented.ct.shape[0] > 1 else []
+    pictures += [("axial", index, 0, _slice(view, 0, index)) for index in axial]
+    for number in _largest_nodules(view):
+        index = int(np.rint(view.voxels[number][0]))
+        pictures.append(("nodule", index, number + 1, _close_up(view, number, index)))
+    return _join(pictures)
+
+
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A scan whose axes run to the head, the back and the left, and the voxels of its nodules."""
+    """A scan whose axes run to the head, the back and the left, with label maps on any grid; and how it is drawn."""
 
     scan: Scan
-    voxels: NDArray[np.float64]
+    voxels: NDArray[np.float64]  # of the nodules
     unit_range: intensity.UnitRange | None
+    window: intensity.Window
+    fill: Mapping[int, int] | None
 
     def gray(self, values: NDArray[Any]) -> Picture:
-        """Gray levels of voxels in the lung window."""
+        """Gray levels of voxels in the window."""
         hu = values.astype(np.float32) if self.unit_range is None else self.unit_range.to_hu(values)
-        window = intensity.WINDOW_PRESETS["lung"]
-        levels = (hu - (window.center - window.width / 2)) * (GRAYS / window.width)
-        gray: Picture = np.clip(levels, 0, GRAYS - 1).astype(np.uint8)
+        levels = (hu - (self.window.center - self.window.width / 2)) * (GRAYS / self.window.width)
+        gray: Picture = np.nan_to_num(np.clip(levels, 0, GRAYS - 1)).astype(np.uint8)
         return gray
+
+    def draw_labels(self, picture: Picture, index: tuple[NDArray[np.int64], ...]) -> None:
+        """Draw lungs and label maps on the picture of the voxels with these indices (z, y, x), as `np.ix_` gives."""
+        if self.scan.lungs is not None and self.fill is not None:
+            labels = self.scan.lungs.array[index].reshape(picture.shape)
+            for label, color in self.fill.items():
+                picture[labels == label] = color
+        elif self.scan.lungs is not None:
+            _outline(picture, self.scan.lungs.array[index].reshape(picture.shape), _LUNG_COLORS)
+        maps = self.scan.label_maps
+        if not maps:
+            return
+        voxels = np.stack(np.broadcast_arrays(*index), axis=-1).reshape(-1, 3)
+        world = self.scan.ct.geometry.index_to_world(voxels)
+        for name, colors in overlay.number_colors({name: one.values for name, one in maps.items()}).items():
+            labels = _labels_at(maps[name].mask, world).reshape(picture.shape)
+            _outline(picture, labels, {value: len(PALETTE) + color for value, color in colors.items()})
+
+
+def _labels_at(mask: Mask, world: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The labels of the voxels nearest to points (x, y, z), LPS mm; 0 beyond the mask."""
+    nearest = np.rint(mask.geometry.world_to_index(world)).astype(np.int64)
+    within = np.clip(nearest, 0, np.array(mask.shape) - 1)
+    inside = np.equal(nearest, within).all(axis=1)
+    labels: NDArray[np.uint8] = mask.array[tuple(within.T)] * inside
+    return labels
 
 
 def _slice_indices(view: _View) -> tuple[int, list[int]]:
@@ -157,8 +213,8 @@ def _slice_indices(view: _View) -> tuple[int, list[int]]:
         if inside.any():
             below = np.cumsum(inside.sum(axis=(1, 2)))
             axial = [int(np.searchsorted(below, share * below[-1])) * _EVERY for share in LUNG_SHARES]
-            return int(inside.sum(axis=(0, 2)).argmax()) * _EVERY, axial
-    return shape[1] // 2, [int(share * shape[0]) for share in LUNG_SHARES]
+            return int(inside.sum(axis=(0, 2)).argmax()) * _EVERY, list(dict.fromkeys(axial))
+    return shape[1] // 2, list(dict.fromkeys(int(share * shape[0]) for share in LUNG_SHARES))
 
 
 def _largest_nodules(view: _View) -> list[int]:
@@ -170,17 +226,16 @@ def _largest_nodules(view: _View) -> list[int]:
 
 def _slice(view: _View, axis: int, index: int) -> Picture:
     """Draw a slice, true to scale, with outlines and rings."""
-    ct, lungs = view.scan.ct, view.scan.lungs
+    ct = view.scan.ct
     rows, columns = [a for a in range(3) if a != axis]
     extent = [ct.shape[a] * ct.spacing[a] for a in (rows, columns)]
     scale = max(extent[0] / HEIGHT, extent[1] / WIDTH)
     size = [max(1, round(length / scale)) for length in extent]
-    picture = view.gray(shrink(shrink(np.take(ct.array, index, axis), size[0], 0), size[1], 1))
-    nearest = np.ix_(*(_nearest(ct.shape[a], n) for a, n in zip((rows, columns), size, strict=True)))
-    if lungs is not None:
-        _outline(picture, np.take(lungs.array, index, axis)[nearest], _LUNG_COLORS)
-    for labels, colors in _label_slices(view, axis, index):
-        _outline(picture, labels[nearest], colors)
+    plane = ct.array[(slice(None),) * axis + (index,)]
+    picture = view.gray(shrink(shrink(plane, size[0], 0), size[1], 1))
+    nearest = [_nearest(ct.shape[a], n) for a, n in zip((rows, columns), size, strict=True)]
+    nearest.insert(axis, np.array([index]))
+    view.draw_labels(picture, np.ix_(*nearest))
     for voxel, nodule in zip(view.voxels, view.scan.nodules, strict=True):
         if abs(voxel[axis] - index) * ct.spacing[axis] <= nodule.diameter_mm / 2:
             middle = [(voxel[a] + 0.5) * ct.spacing[a] / scale - 0.5 for a in (rows, columns)]
@@ -195,25 +250,14 @@ def _close_up(view: _View, number: int, index: int) -> Picture:
     rows, columns = (np.rint(middle[a] + offsets / scan.ct.spacing[a]).astype(np.int64) for a in (1, 2))
     _, height, width = scan.ct.shape
     inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
-    nearest = np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))
-    picture = view.gray(scan.ct.array[index][nearest])
-    if scan.lungs is not None:
-        _outline(picture, scan.lungs.array[index][nearest], _LUNG_COLORS)
-    for labels, colors in _label_slices(view, 0, index):
-        _outline(picture, labels[nearest], colors)
+    nearest = np.ix_([index], np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))
+    picture = view.gray(scan.ct.array[nearest][0])
+    view.draw_labels(picture, nearest)
     if scan.nodule_mask is not None:
-        _outline(picture, scan.nodule_mask.array[index][nearest] > 0, {1: NODULE_COLOR})
+        _outline(picture, scan.nodule_mask.array[nearest][0] > 0, {1: NODULE_COLOR})
     else:
         _ring(picture, [(CLOSE_PIXELS - 1) / 2] * 2, scan.nodules[number].diameter_mm / 2 / step + 1)
     return np.where(inside, picture, np.uint8(0))
-
-
-def _label_slices(view: _View, axis: int, index: int) -> Iterator[tuple[NDArray[np.uint8], dict[int, int]]]:
-    """A slice of each label map, and the palette index of each value."""
-    maps = view.scan.label_maps
-    for name, colors in overlay.number_colors({name: one.values for name, one in maps.items()}).items():
-        labels = np.take(maps[name].mask.array, index, axis)
-        yield labels, {value: len(PALETTE) + color for value, color in colors.items()}
 
 
 def shrink(plane: NDArray[Any], count: int, axis: int) -> NDArray[Any]:

@@ -16,6 +16,7 @@ def halve(volume: AnyVolume) -> AnyVolume:
     Parameters
     ----------
     volume : Volume or Mask
+        The volume to halve.
 
     Returns
     -------

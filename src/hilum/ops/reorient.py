@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.geometry import Geometry
+from hilum.ops.arguments import VolumeOrScan, volume_of
 from hilum.scan import LabelMap, Scan
 from hilum.volume import AnyVolume
 
 
-def reorient(volume: AnyVolume) -> AnyVolume:
+def reorient(volume: VolumeOrScan) -> VolumeOrScan:
     """Permute and flip the array's axes so that z, y, x run closest to the patient's head, back and left.
 
     No voxel changes its value or its position in the patient. An oblique volume stays oblique: only the order and the
@@ -20,29 +21,41 @@ def reorient(volume: AnyVolume) -> AnyVolume:
 
     Parameters
     ----------
-    volume : Volume or Mask, shape (z, y, x)
+    volume : Volume, Mask or Scan, shape (z, y, x)
+        In any orientation; of a scan, all that lies on its grid is turned.
 
     Returns
     -------
-    Volume or Mask
-        A view of the input's voxels; the input itself if its axes already run this way.
+    Volume, Mask or Scan
+        A view of the input's voxels; the input itself if its axes already run this way. Of a scan, the CT, the masks
+        and the label maps are reoriented, and ``slice_uids`` follow the slices; they are left out if slices no longer
+        are planes of the array.
+
+    Raises
+    ------
+    InputTypeError
+        If the argument is neither a volume nor a scan.
 
     Examples
     --------
-    >>> from hilum.volume import Volume
-    >>> up_side_down = Geometry((2, 3, 4), (5.0, 1.0, 1.0), direction=((0, 0, -1), (0, 1, 0), (1, 0, 0)))
-    >>> reorient(Volume(np.zeros((2, 3, 4), np.int16), up_side_down)).geometry.origin
+    >>> import hilum
+    >>> import numpy as np
+    >>> up_side_down = hilum.Geometry((2, 3, 4), (5.0, 1.0, 1.0), direction=((0, 0, -1), (0, 1, 0), (1, 0, 0)))
+    >>> hilum.reorient(hilum.Volume(np.zeros((2, 3, 4), np.int16), up_side_down)).geometry.origin
     (0.0, 0.0, -5.0)
     """
-    order, flips = body_axes(volume.geometry)
-    return volume if order == (0, 1, 2) and not any(flips) else permute(volume, order, flips)
-
-
-def reorient_scan(scan: Scan) -> Scan:
-    """Reorient the volume and the masks of a scan."""
-    lungs, nodule_mask = (None if mask is None else reorient(mask) for mask in (scan.lungs, scan.nodule_mask))
-    label_maps = {name: LabelMap(reorient(one.mask), one.values) for name, one in scan.label_maps.items()}
-    return replace(scan, ct=reorient(scan.ct), lungs=lungs, nodule_mask=nodule_mask, label_maps=label_maps)
+    ct = volume_of(volume)
+    order, flips = body_axes(ct.geometry)
+    if not isinstance(volume, Scan):
+        same = order == (0, 1, 2) and not any(flips)
+        return cast("VolumeOrScan", ct if same else permute(ct, order, flips))
+    lungs, nodule_mask = (None if mask is None else reorient(mask) for mask in (volume.lungs, volume.nodule_mask))
+    label_maps = {name: LabelMap(reorient(one.mask), one.values) for name, one in volume.label_maps.items()}
+    slice_uids = () if order[0] else volume.slice_uids[:: -1 if flips[0] else 1]
+    changed = replace(
+        volume, ct=reorient(ct), lungs=lungs, nodule_mask=nodule_mask, label_maps=label_maps, slice_uids=slice_uids
+    )  # fmt: skip
+    return cast("VolumeOrScan", changed)
 
 
 def permute(volume: AnyVolume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> AnyVolume:
@@ -96,6 +109,7 @@ def body_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, boo
     Parameters
     ----------
     geometry : Geometry
+        The grid.
 
     Returns
     -------

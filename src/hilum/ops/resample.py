@@ -1,9 +1,9 @@
 """Resample a volume to another voxel size or grid; every structure keeps its position in the patient."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, prod
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from hilum._kernels.resample.spline import interpolate, make_taps, nearest
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry, Vector
+from hilum.ops.arguments import VolumeOrScan, geometry_of, volume_of
 from hilum.ops.finite import check_finite
-from hilum.volume import AnyVolume, Mask
+from hilum.ops.regrid import regrid, share_inside
+from hilum.scan import Note, Scan
+from hilum.volume import AnyVolume, Mask, Volume
 
 Grid = Literal["center", "corner"]
 
-_ORDERS = (0, 1, 3)
+Order = Literal["cubic", "linear", "nearest", 3, 1, 0]
+
+_ORDERS = {"cubic": 3, "linear": 1, "nearest": 0}
 _DTYPES = ("int16", "uint8", "float32")
 
 _SLACK = 1e-6  # 512 voxels of 0.78125 mm make 400 of 1 mm, not 401, also if the spacing was rounded to decimal text
@@ -24,19 +29,20 @@ _SLACK = 1e-6  # 512 voxels of 0.78125 mm make 400 of 1 mm, not 401, also if the
 _MOST_VOXELS = 2_000_000_000  # the largest grid allowed: 4 GB of int16, a whole body at 0.6 mm
 
 _MANY = 32  # An axis of this many voxels must not become one voxel: one of the spacings is wrong. A small patch may.
-_HALF = 0.5 + 1e-6  # a position half way between two voxels rounds up, despite rounding errors of the affine
 
 
-def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], grid: Grid = "center") -> Geometry:
+def resampled_geometry(
+    geometry: Geometry | Volume | Scan, spacing: float | Sequence[float], *, grid: Grid = "center"
+) -> Geometry:
     """Compute the grid that `resample` gives a volume.
 
     Parameters
     ----------
-    geometry : Geometry
+    geometry : Geometry, Volume or Scan
         The grid before resampling.
     spacing : float or sequence of three float, (z, y, x), mm
         The new voxel size; one number stands for all axes.
-    grid : {"center", "corner"}
+    grid : {"center", "corner"}, default "center"
         ``"center"``: exactly this spacing, n' = ceil(n s / s') voxels along an axis, and the same center as before, as
         the Image Biomarker Standardisation Initiative prescribes (reference manual, arXiv:1612.07003,
         "Interpolation"). ``"corner"``: the grid of ``scipy.ndimage.zoom`` for the shape n' = round(n s / s'). The
@@ -57,15 +63,16 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
 
     Examples
     --------
-    >>> scan = Geometry((240, 512, 512), (1.25, 0.75, 0.75))
-    >>> resampled_geometry(scan, spacing=1.0).shape
+    >>> import hilum
+    >>> scan = hilum.Geometry((240, 512, 512), (1.25, 0.75, 0.75))
+    >>> hilum.resampled_geometry(scan, 1.0).shape
     (300, 384, 384)
-    >>> [round(s, 5) for s in resampled_geometry(scan, spacing=1.0, grid="corner").spacing]
+    >>> [round(s, 5) for s in hilum.resampled_geometry(scan, 1.0, grid="corner").spacing]
     [0.99916, 1.00065, 1.00065]
     """
     if grid not in ("center", "corner"):
         raise InputError(f"grid is {grid!r}, expected center or corner", code="option")
-    new_spacing = _spacing(spacing)
+    geometry, new_spacing = geometry_of(geometry), _spacing(spacing)
     ratios = [n * s / t for n, s, t in zip(geometry.shape, geometry.spacing, new_spacing, strict=True)]
     _check_size(geometry, new_spacing, ratios)
     sizes = [round(ratio) if grid == "corner" else ceil(ratio * (1 - _SLACK)) for ratio in ratios]
@@ -82,44 +89,59 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
 
 
 def resample(
-    volume: AnyVolume,
+    volume: VolumeOrScan,
+    spacing: float | Sequence[float] | None = None,
     *,
-    spacing: float | Sequence[float] = 1.0,
-    order: int = 3,
+    like: Volume | Scan | Geometry | None = None,
+    order: Order = "cubic",
     grid: Grid = "center",
+    outside: float | None = None,
     workers: int = 0,
-) -> AnyVolume:
-    """Resample a volume to another voxel size.
+) -> VolumeOrScan:
+    """Resample a volume, a mask or a whole scan to another voxel size, or to the grid of another one.
 
-    Order 3 is the interpolating cubic B-spline. Beyond the volume's edges the edge voxels are repeated. The result
-    agrees with ``scipy.ndimage.zoom`` and ``map_coordinates`` (order 3, mode ``"nearest"``) at the same positions. A
-    cubic spline can overshoot next to sharp edges.
+    The cubic order is the interpolating B-spline. Half a voxel beyond the volume's edges the edge voxels are repeated.
+    The result agrees with ``scipy.ndimage.zoom`` and ``map_coordinates`` (order 3, mode ``"nearest"``) at the same
+    positions. A cubic spline can overshoot next to sharp edges.
 
     Parameters
     ----------
-    volume : Volume or Mask, shape (z, y, x)
+    volume : Volume, Mask or Scan, shape (z, y, x)
         int16 (HU), uint8 or float32. A `Mask` always gets the label of the nearest voxel, whatever the order.
     spacing : float or sequence of three float, (z, y, x), mm
-        The new voxel size; one number stands for all axes.
-    order : {3, 1, 0}
+        The new voxel size, 1 mm by default; one number stands for all axes.
+    like : Volume, Scan or Geometry, optional
+        Instead of a spacing: the grid to sample, wherever it lies in the world, oblique grids too. hilum does not
+        register scans: both need one frame of reference.
+    order : {"cubic", "linear", "nearest"}, or 3, 1, 0, default "cubic"
         Cubic B-spline, linear, or nearest voxel (the upper one of two equally near).
-    grid : {"center", "corner"}
-        Where the new voxels lie, see `resampled_geometry`.
-    workers : int
+    grid : {"center", "corner"}, default "center"
+        For a spacing: where the new voxels lie, see `resampled_geometry`.
+    outside : float, optional
+        With `like`: the value of voxels beyond the volume. By default -1000 HU (air) for int16, 0 for uint8; a mask
+        always gets 0. A float volume that does not fill the grid needs it.
+    workers : int, default 0
         Threads; 0 for one per available core. The result is the same, byte for byte, for any number.
 
     Returns
     -------
-    Volume or Mask
+    Volume, Mask or Scan
         The type and dtype of the input. Integers are rounded half away from zero and clipped to their range. If the
         grid does not change, the array is the input's, not a copy.
+
+        Of a scan, ``ct``, ``lungs`` and ``nodule_mask`` are resampled. Nodules and label maps stay: they lie in the
+        world. ``slice_uids`` and ``nodule_figures``, which describe the old voxels, are left out. If a part of the new
+        grid lies beyond the scan, a note says so.
 
     Raises
     ------
     GeometryError
-        As for `resampled_geometry`.
+        As for `resampled_geometry`, or if `like` shares no voxel with the volume.
     InputError
-        If there is no such order or grid, or a float volume contains NaN or infinity.
+        If there is no such order or grid, both `spacing` and `like` are given, a float volume contains NaN or infinity,
+        or `outside` is missing.
+    InputTypeError
+        If the argument is neither a volume nor a scan.
     UnsupportedError
         If the voxels have another type.
 
@@ -129,18 +151,59 @@ def resample(
 
     Examples
     --------
-    >>> from hilum import Volume
-    >>> scan = Volume(np.full((2, 4, 4), -1000, np.int16), Geometry((2, 4, 4), (2.0, 0.5, 0.5)))
-    >>> resample(scan, spacing=1.0).shape
+    >>> import hilum
+    >>> import numpy as np
+    >>> ct = hilum.Volume(np.full((2, 4, 4), -1000, np.int16), hilum.Geometry((2, 4, 4), (2.0, 0.5, 0.5)))
+    >>> hilum.resample(ct, 1.0).shape
     (4, 2, 2)
+    >>> hilum.resample(hilum.resample(ct, 1.0), like=ct, order="linear").shape
+    (2, 4, 4)
     """
-    if isinstance(order, bool) or order not in _ORDERS:
-        raise InputError(f"order is {order!r}, expected 3 (cubic), 1 (linear) or 0 (nearest)", code="option")
-    old, new = volume.geometry, resampled_geometry(volume.geometry, spacing=spacing, grid=grid)
-    array = volume.array.astype(volume.array.dtype.newbyteorder("="), copy=False)
-    if array.dtype.name not in _DTYPES:
-        what = f"a volume of {array.dtype} cannot be resampled, only {', '.join(_DTYPES)}"
-        raise UnsupportedError(what, do="convert the voxels first")
+    ct, code = volume_of(volume), _order_code(order)
+    if like is None:
+        size = 1.0 if spacing is None else spacing
+        new = resampled_geometry(ct.geometry, size, grid=grid)
+    elif spacing is not None:
+        raise InputError("both a spacing and a grid to sample are given", do="leave one of them out", code="option")
+    else:
+        new = geometry_of(like)
+
+    def change(one: AnyVolume) -> AnyVolume:
+        if like is None:
+            return _to_spacing(one, new, code, grid, workers)
+        return regrid(_native(one), new, order=code, outside=outside, workers=workers)
+
+    if not isinstance(volume, Scan):
+        return cast("VolumeOrScan", change(ct))
+    changed = _change_scan(volume, change, new)
+    return cast("VolumeOrScan", changed if like is None else _note_beyond(changed, volume.ct.geometry))
+
+
+def _change_scan(scan: Scan, change: Callable[[Any], Any], new: Geometry) -> Scan:
+    """Bring the volume and the masks of a scan to a grid."""
+    if new == scan.ct.geometry:
+        return scan
+    lungs, nodule_mask = (
+        None if mask is None else change(replace(mask, geometry=scan.ct.geometry))  # they may differ by rounding
+        for mask in (scan.lungs, scan.nodule_mask)
+    )
+    ct = change(scan.ct)
+    return replace(
+        scan, ct=ct, lungs=lungs, nodule_mask=nodule_mask, slice_uids=(), nodule_figures=()
+    )  # fmt: skip
+
+
+def _note_beyond(scan: Scan, before: Geometry) -> Scan:
+    """Note that a part of a scan's grid lies beyond the grid that it had before, if it does."""
+    if (share := share_inside(before, scan.ct.geometry)) == 1:
+        return scan
+    text = f"about {max(1, round(100 - 100 * share))} % of the grid lies beyond the scan: filled, not measured"
+    return replace(scan, notes=(*scan.notes, Note("beyond-scan", text)))
+
+
+def _to_spacing(volume: AnyVolume, new: Geometry, order: int, grid: Grid, workers: int) -> AnyVolume:
+    """Resample to a grid of `resampled_geometry`."""
+    array, old = _native(volume).array, volume.geometry
     positions = [_positions(*axis, grid) for axis in zip(old.shape, old.spacing, new.shape, new.spacing, strict=True)]
     if all(np.array_equal(p, np.arange(n)) for p, n in zip(positions, old.shape, strict=True)):
         return replace(volume, array=array, geometry=new)
@@ -152,33 +215,22 @@ def resample(
     return replace(volume, array=interpolate(array, *taps, workers=workers), geometry=new)
 
 
-def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:
-    """Give each voxel of a grid the label of the nearest voxel of a mask, by world coordinates.
+def _native(volume: AnyVolume) -> AnyVolume:
+    """The volume in the machine's byte order; refused if its type cannot be resampled."""
+    array = volume.array.astype(volume.array.dtype.newbyteorder("="), copy=False)
+    if array.dtype.name not in _DTYPES:
+        what = f"a volume of {array.dtype} cannot be resampled, only {', '.join(_DTYPES)}"
+        raise UnsupportedError(what, do="convert the voxels first")
+    return volume if array is volume.array else replace(volume, array=array)
 
-    Parameters
-    ----------
-    mask : Mask, shape (z, y, x)
-    geometry : Geometry
-        Any grid; its spacing, origin, shape and direction may differ from the mask's.
 
-    Returns
-    -------
-    Mask
-        On `geometry`; 0 where a voxel lies outside the mask's grid.
-    """
-    step = mask.geometry.inverse_affine @ geometry.affine  # from an index of the grid to an index of the mask
-    rows, columns = np.arange(geometry.shape[1])[:, None], np.arange(geometry.shape[2])[None, :]
-    out = np.zeros(geometry.shape, np.uint8)
-    for z, plane in enumerate(out):
-        inside = np.ones(plane.shape, np.bool_)
-        indices = []
-        for axis, size in enumerate(mask.shape):
-            first = step[axis, 0] * z + step[axis, 3] + _HALF
-            index = np.floor(first + step[axis, 1] * rows + step[axis, 2] * columns).astype(np.int64)
-            inside &= (index >= 0) & (index < size)
-            indices.append(np.clip(index, 0, size - 1))
-        plane[:] = np.where(inside, mask.array[tuple(indices)], 0)
-    return Mask(out, geometry, mask.names)
+def _order_code(order: object) -> int:
+    if isinstance(order, str) and order in _ORDERS:
+        return _ORDERS[order]
+    if isinstance(order, int) and not isinstance(order, bool) and order in _ORDERS.values():
+        return order
+    expected = "expected cubic (3), linear (1) or nearest (0)"
+    raise InputError(f"order is {order!r}, {expected}", code="option")
 
 
 def _check_size(geometry: Geometry, new_spacing: Sequence[float], ratios: Sequence[float]) -> None:

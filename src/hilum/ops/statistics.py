@@ -76,6 +76,7 @@ class HuHistogram:
         Parameters
         ----------
         lower, upper : float, HU, optional
+            The range that is scaled to [0, 1]; by default values stay in HU.
 
         Returns
         -------
@@ -124,6 +125,7 @@ def count_hu(volume: Volume, *, workers: int = 0) -> HuHistogram:
     Parameters
     ----------
     volume : Volume of int16, shape (z, y, x), HU
+        The volume.
     workers : int
         Threads; 0 for one per available core. The result does not depend on it.
 
@@ -150,9 +152,11 @@ class Moments:
     total : int
         Number of voxels.
     mean : float
+        Of all voxels.
     squares : float
         Sum of the squared deviations from the mean.
     lowest, highest : float
+        The least and the greatest value.
     """
 
     total: int = 0

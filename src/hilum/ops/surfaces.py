@@ -48,6 +48,7 @@ class Mesh:
     name : str
         What it is of: ``right lung``, ``nodule 1``.
     vertices : ndarray of float64, shape (n, 3), (x, y, z), LPS mm
+        The corners of the triangles.
     faces : ndarray of int64, shape (m, 3)
         The corners of each triangle, counterclockwise as seen from outside.
     """
@@ -91,6 +92,7 @@ def surfaces(
     cell_mm : float
         Size of the cells, and about the size of the triangles. Larger voxels are used as they are.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -131,7 +133,9 @@ def marching_cubes(volume: Volume, level: float, *, name: str = "", outside: flo
     Parameters
     ----------
     volume : Volume
+        The voxels.
     level : float
+        The value at the surface, in the unit of the voxels.
     name : str
         The mesh's name.
     outside : float
@@ -159,12 +163,15 @@ def label_surface(mask: Mask, label: int, *, name: str = "", cell_mm: float = 2.
     Parameters
     ----------
     mask : Mask
+        The labels.
     label : int
+        The label to outline.
     name : str
         The mesh's name.
     cell_mm : float
         As in `surfaces`.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

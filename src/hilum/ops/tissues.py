@@ -7,6 +7,8 @@ import numpy as np
 
 from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
+from hilum.ops.arguments import hu_of
+from hilum.scan import Scan
 from hilum.volume import Mask, Volume
 
 LUNG_AIR_MAX_HU = -400  # half way between lung and soft tissue: what is at most this bright is air or aerated lung
@@ -30,10 +32,17 @@ class Tissue:
     Parameters
     ----------
     name : str
+        What it is called: ``lung``, ``bone``.
     lower, upper : float, HU
         Both belong to the range.
     source : str
         Where the range was published.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> hilum.Tissue("emphysema", -1024, -951, "my own").upper
+    -951
     """
 
     name: str
@@ -58,7 +67,7 @@ TISSUES: tuple[Tissue, ...] = (
 """Tissues and their Hounsfield units, those of a chest first. The ranges overlap: no HU value proves a tissue."""
 
 
-def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
+def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     """Label each voxel with the first tissue whose range contains its value.
 
     Ranges overlap, and the first tissue in the table wins: 35 HU is in the ranges of muscle and of blood, and becomes
@@ -68,7 +77,8 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
 
     Parameters
     ----------
-    volume : Volume, shape (z, y, x), HU
+    volume : Volume or Scan, shape (z, y, x), HU
+        Hounsfield units; of a scan, its CT is taken.
     tissues : sequence of Tissue
         At most 255.
 
@@ -81,17 +91,21 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     ------
     InputError
         If the voxels are not int16, there are more tissues than labels, or a range is empty.
+    InputTypeError
+        If the argument is neither a volume nor a scan.
 
     Examples
     --------
-    >>> from hilum.geometry import Geometry
-    >>> from hilum.volume import Volume
-    >>> hu = Volume(np.array([[[-1000, -800, -300, 35, 50]]], np.int16), Geometry((1, 1, 5), (1.0, 1.0, 1.0)))
-    >>> [TISSUES[label - 1].name if label else "" for label in tissue_map(hu).array.ravel()]
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((1, 1, 5), (1.0, 1.0, 1.0))
+    >>> hu = hilum.Volume(np.array([[[-1000, -800, -300, 35, 50]]], np.int16), grid)
+    >>> [hilum.TISSUES[label - 1].name if label else "" for label in hilum.tissue_map(hu).array.ravel()]
     ['air', 'lung', '', 'muscle', 'liver']
     """
-    if volume.array.dtype.newbyteorder("=") != np.int16:
-        raise InputError(f"a tissue map needs HU as int16, not {volume.array.dtype}", do="keep the volume in HU")
+    ct = hu_of(volume)
+    if ct.array.dtype.newbyteorder("=") != np.int16:
+        raise InputError(f"a tissue map needs HU as int16, not {ct.array.dtype}", do="keep the volume in HU")
     if len(tissues) > 255:
         raise InputError(f"{len(tissues)} tissues, but a mask has at most 255 labels", code="option")
     table = np.zeros(_MOST - _LEAST + 1, np.uint8)
@@ -102,4 +116,4 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
             raise InputError(f"the range of {tissue.name} is empty: {tissue.lower} to {tissue.upper} HU", code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
 
-    return Mask(look_up(volume.array, table, _LEAST, workers=0), volume.geometry)
+    return Mask(look_up(ct.array, table, _LEAST, workers=0), ct.geometry)

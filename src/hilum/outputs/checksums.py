@@ -40,9 +40,11 @@ def check_file(folder: Path, name: str, expected: FileRecord, *, digest: bool = 
     Parameters
     ----------
     folder : Path
+        The folder that the record belongs to.
     name : str
         Relative to `folder`, parts separated by ``/``. No part may be a link.
     expected : FileRecord
+        Name, size and checksum of the file.
     digest : bool
         Also read all bytes and compare the checksum.
 

@@ -28,10 +28,13 @@ def summarize(
     Parameters
     ----------
     dataset : str
+        Name of the data set.
     records : iterable of ScanRecord or None
         One for each input scan; None if it was not finished.
     tables : sequence of TableRecord
+        What was read from its tables.
     notes : sequence of str
+        What was odd about its files.
 
     Returns
     -------

@@ -32,6 +32,8 @@ _INFO = (
     "location-tag-disagrees", "low-hu", "malformed-value", "minmax-tags-disagree", "modality-lut", "odd-modality",
     "odd-syntax", "padding-to-air", "qform-unusable", "spacing-tag-disagrees", "split-series",
     "stated-geometry", "stated-rescale", "trailing-bytes", "unspecified-unit", "unreadable-files", "unreadable-folders",
+    # About a scan that was resampled to the grid of another one.
+    "beyond-scan",
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.
@@ -77,6 +79,7 @@ def kind_of(code: str) -> NoteKind:
     Parameters
     ----------
     code : str
+        The code of the note.
 
     Returns
     -------
@@ -94,6 +97,7 @@ def codes_of(notes: Iterable[str], kind: NoteKind) -> list[str]:
     notes : iterable of str
         Codes, or lines that begin with one and a colon.
     kind : NoteKind
+        The kind to pick.
 
     Returns
     -------

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from hilum.errors import FormatError, InputError
+from hilum.errors import FormatError, GeometryError, InputError
 from hilum.io.files import read_small
 from hilum.io.unfinished import is_unfinished
 from hilum.io.volumes import formats, open_volumes
 from hilum.outputs import checksums, ledger, records
-from hilum.volume import Volume
+from hilum.volume import Mask, Volume
 
 PARTS = ("ct", "lungs", "nodules")  # the volumes of a scan
 
@@ -73,7 +73,9 @@ def missing_parts(record: records.ScanRecord) -> list[str]:
 
 
 def read_stored(folder: Path, record: records.ScanRecord, part: str) -> Volume | None:
-    """Read one volume of a finished scan, in its stored type.
+    """Read one volume of a finished scan, in its stored type, with the exact geometry of ``scan.json``.
+
+    NIfTI stores the geometry in single precision.
 
     Parameters
     ----------
@@ -87,15 +89,21 @@ def read_stored(folder: Path, record: records.ScanRecord, part: str) -> Volume |
     Returns
     -------
     Volume or None
-        None if the scan has no such volume.
+        A `Mask` for all but the ct; None if the scan has no such volume.
 
     Raises
     ------
     InputError
-        If a file is missing or damaged, or the format needs a package that is not installed.
+        If a file is missing or damaged, its geometry differs from ``scan.json``, or the format needs a package that is
+        not installed.
     """
-    name = format_of(record, part)
-    return formats.STORES[name].read(folder / (part + formats.STORES[name].suffix)).to_volume() if name else None
+    if not (name := format_of(record, part)):
+        return None
+    volume = formats.STORES[name].read(folder / (part + formats.STORES[name].suffix)).to_volume()
+    grid = record.geometry.to_geometry()
+    if not volume.geometry.isclose(grid):
+        raise GeometryError(f"the geometry of its {part} differs from {RECORD}", where=folder, do=checksums.RERUN)
+    return (Volume if part == "ct" else Mask)(volume.array, grid)
 
 
 def open_stored(folder: Path, record: records.ScanRecord, part: str) -> open_volumes.OpenVolume | None:
@@ -183,6 +191,7 @@ def check_files(folder: Path, record: records.ScanRecord, *, digest: bool = True
     folder : Path
         The scan's folder.
     record : ScanRecord
+        What ``scan.json`` says.
     digest : bool
         Read all bytes. Otherwise only the sizes are compared, and the checksums of files that are newer than
         ``scan.json``, which is written last.

@@ -21,6 +21,7 @@ def recipe_text(out: Path) -> str:
     Parameters
     ----------
     out : Path
+        The output folder.
 
     Returns
     -------
@@ -50,6 +51,7 @@ def own_file_problems(out: Path, sums: Mapping[str, str]) -> Iterator[InputError
     Parameters
     ----------
     out : Path
+        The output folder.
     sums : mapping of str to str
         From `hilum.outputs.checksums.read_checksums`; if empty, only missing files are reported.
 
@@ -81,6 +83,7 @@ def check_output_folder(out: Path, inputs: Iterable[Path] = ()) -> None:
     out : Path
         It may be missing, empty, or a finished or unfinished run.
     inputs : iterable of Path
+        The files and folders that the run reads.
 
     Raises
     ------

@@ -1,10 +1,12 @@
 """``folds.json``: the fold of each scan of a run. It lies beside the scans, so that other folds change no scan."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
-from hilum.errors import FormatError
+from hilum.errors import FormatError, InputError, one_line
 from hilum.io import atomic, files
 from hilum.outputs.records import is_plain_name, json_bytes
 
@@ -59,6 +61,32 @@ def read_folds(folder: Path) -> FoldsRecord | None:
         return msgspec.json.decode(files.read_small(path, limit=_MAX_BYTES), type=FoldsRecord)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise FormatError(f"is not a list of folds: {problem}", where=path, do=AGAIN, code="folds") from None
+
+
+@dataclass(frozen=True, eq=False)
+class FoldsFile:
+    """The ``folds.json`` of a run, read when a fold is first asked for; all scans of a run share it."""
+
+    folder: Path
+    finished: tuple[str, ...]
+
+    @cached_property
+    def _scans(self) -> dict[str, ScanFold]:
+        if (record := read_folds(self.folder)) is None:
+            return {}
+        if without := [name for name in self.finished if name not in record.scans]:
+            what = f"has no fold for {len(without)} of {len(self.finished)} finished scans, such as {without[0]}"
+            raise InputError(what, where=self.folder / NAME, do=AGAIN, code="folds")
+        return record.scans
+
+    def fold_of(self, scan_id: str) -> str:
+        """Look up the fold of a scan; empty without ``folds.json``, `InputError` if it lacks a finished scan."""
+        return str(self._scans[scan_id].fold) if scan_id in self._scans else ""
+
+
+def label_text(value: object) -> str:
+    """Write a label of a data set as the name of a fold; empty if it is no whole number or text."""
+    return one_line(value, limit=32) if isinstance(value, str | int) else ""
 
 
 def write_folds(folder: Path, record: FoldsRecord) -> None:

@@ -5,8 +5,6 @@ written without an image library; ``preview.json`` describes them, and has a his
 """
 
 import csv
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from hilum.errors import FormatError, InputError, OutputError
 from hilum.geometry import Geometry, Vector
 from hilum.io.files import read_small
+from hilum.io.png import png_bytes
 from hilum.io.volumes.formats import STORES, read_header
 from hilum.io.volumes.nifti import read_nifti_affine
 from hilum.ops.nodules.readings import mean_agreement
@@ -96,6 +95,7 @@ def with_round_trips(nodules: Sequence[NoduleRecord], *, spacing: Sequence[float
     Parameters
     ----------
     nodules : sequence of NoduleRecord
+        The nodules of the scan, as ``scan.json`` lists them.
     spacing : sequence of float
         Of the stored grid.
     stored : Path
@@ -126,6 +126,7 @@ def write_locations(scan: Scan, folder: Path) -> None:
     Parameters
     ----------
     scan : Scan
+        The scan.
     folder : Path
         The scan's folder. A kind that the data set does not have gets no file.
     """
@@ -186,6 +187,7 @@ def write_preview(preview: Preview, folder: Path) -> None:
     Parameters
     ----------
     preview : Preview
+        The pictures.
     folder : Path
         The scan's folder.
     """
@@ -237,42 +239,3 @@ def _read_checked(folder: Path, name: str, record: ScanRecord) -> bytes:
         return read_small(folder / name, limit=1 << 20)
     except InputError as problem:
         raise FormatError(f"{name} {problem.what}", where=folder / name, do=RERUN) from None
-
-
-def png_bytes(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
-    """Pack a picture of palette colors.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (rows, columns)
-        Indices into the palette.
-    palette : ndarray of uint8, shape (n, 3)
-        Red, green and blue of at most 256 colors.
-
-    Returns
-    -------
-    bytes
-        A PNG of color type 3 (PNG specification, third edition, sections 5 and 11), always the same for the same
-        input and version of zlib.
-
-    Raises
-    ------
-    ValueError
-        If an index is beyond the palette.
-    """
-    if pixels.size and int(pixels.max()) >= len(palette):
-        raise ValueError(f"index {int(pixels.max())} is beyond the palette's {len(palette)} colors")
-    rows, columns = pixels.shape
-    lines = np.zeros((rows, columns + 1), np.uint8)  # a line begins with its filter: 0, none
-    lines[:, 1:] = pixels
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)),
-        (b"PLTE", np.ascontiguousarray(palette, np.uint8).tobytes()),
-        (b"IDAT", zlib.compress(lines.tobytes(), 6)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

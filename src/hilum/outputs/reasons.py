@@ -18,6 +18,7 @@ def reason_without_names(problem: HilumError, *, path: PurePath, annotations: Pu
     Parameters
     ----------
     problem : HilumError
+        The refusal.
     path : PurePath
         The scan's input; the scan's id stands for it.
     annotations : PurePath, optional
@@ -39,6 +40,7 @@ def crash_reason(failure: BaseException) -> str:
     Parameters
     ----------
     failure : BaseException
+        The error.
 
     Returns
     -------

@@ -15,6 +15,7 @@ def is_plain_name(name: str, *, max_parts: int = 1) -> bool:
     Parameters
     ----------
     name : str
+        The name as the record states it.
     max_parts : int
         The number of parts, separated by ``/``, that it may have.
 
@@ -157,6 +158,7 @@ def is_annotated(record: ScanRecord) -> bool:
     Parameters
     ----------
     record : ScanRecord
+        What ``scan.json`` says.
 
     Returns
     -------

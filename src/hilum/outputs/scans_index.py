@@ -31,6 +31,8 @@ COLUMNS = (
     "kernel", "slice_thickness_mm", "lung_right_ml", "lung_left_ml", "lung_score", "nodules",
 )  # fmt: skip
 
+_CONTENT = COLUMNS[COLUMNS.index("shape_z") :]  # from ``scan.json``
+
 LABEL_MAPS = "label_maps"  # one more column at the end, if a scan of the run has label maps: their names
 
 _MAX_BYTES = 1 << 28
@@ -44,6 +46,7 @@ class Origin(NamedTuple):
     Parameters
     ----------
     dataset : str
+        Name of the adapter that listed it.
     series_uid : str
         Hashed if the recipe hides it; empty if it is unknown before the scan is read.
     case : str
@@ -89,19 +92,15 @@ def write_index(
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    rows, maps = [], []
+    rows = []
     for row in ledger.rows():
         origin = _merge_origins(origins.get(row.id), former.get(row.id), hide=hide)
         record = finished.read_record(folder / "scans" / row.id) if row.status in FINISHED else None
-        known = origin if record is None else record
-        names = one_line(known.dataset, limit=40), one_line(known.series_uid, limit=128), origin.case
-        paths = (safe_path(path, full=full_paths, hide=hide) for path in (origin.source, origin.path))
-        rows.append([row.id, *names, *paths, row.status, _codes(row), *_content(record)])
-        maps.append("" if record is None else " ".join(record.label_maps))
-    if any(maps):
-        rows = [[*row, names] for row, names in zip(rows, maps, strict=True)]
-    table.writerow([*COLUMNS, LABEL_MAPS] if any(maps) else COLUMNS)
-    table.writerows(map(safe_cells, rows))
+        source, within = (safe_path(one, full=full_paths, hide=hide) for one in (origin.source, origin.path))
+        rows.append(cells(row, record, origin._replace(source=source, path=within)))
+    columns = (*COLUMNS, LABEL_MAPS) if any(row[LABEL_MAPS] for row in rows) else COLUMNS
+    table.writerow(columns)
+    table.writerows(safe_cells(row[name] for name in columns) for row in rows)
     data = text.getvalue().encode("utf-8", "replace")
     path = folder / NAME
     with suppress(OSError, ValueError):
@@ -110,6 +109,31 @@ def write_index(
     checksums.remove_checksums(folder)  # they are out of date
     with atomic.atomic_path(path) as partial:
         partial.write_bytes(data)
+
+
+def cells(row: Row, record: records.ScanRecord | None, origin: Origin) -> dict[str, str | float | None]:
+    """Collect the cells of one scan by column, also `LABEL_MAPS`; None where a value is missing.
+
+    Parameters
+    ----------
+    row : Row
+        Its line of the ledger.
+    record : ScanRecord or None
+        None for a scan that is not finished.
+    origin : Origin
+        With paths that may be written.
+
+    Returns
+    -------
+    dict of str to str, number or None
+    """
+    known = origin if record is None else record
+    names = one_line(known.dataset, limit=40), one_line(known.series_uid, limit=128), origin.case
+    given = (text or None for text in (*names, origin.source, origin.path))
+    first = dict(zip(COLUMNS, (row.id, *given, row.status, _codes(row)), strict=False))
+    content = [] if record is None else _content(record)
+    maps = "" if record is None else " ".join(record.label_maps)
+    return {**dict.fromkeys(COLUMNS), **first, **dict(zip(_CONTENT, content, strict=False)), LABEL_MAPS: maps}
 
 
 def read_origins(folder: Path) -> dict[str, Origin]:
@@ -156,20 +180,18 @@ def _codes(row: Row) -> str:
     return " ".join(dict.fromkeys(code for code in codes if _CODE.fullmatch(code)))
 
 
-def _content(record: records.ScanRecord | None) -> list[object]:
-    """The cells from ``scan.json``; empty for a scan that is not finished."""
-    if record is None:
-        return [""] * (len(COLUMNS) - COLUMNS.index("shape_z"))
-    kernel, depth = record.acquisition.get("kernel", ""), record.acquisition.get("slice_thickness_mm", "")
+def _content(record: records.ScanRecord) -> list[str | float | None]:
+    """The cells from ``scan.json``."""
+    kernel, depth = record.acquisition.get("kernel", ""), record.acquisition.get("slice_thickness_mm")
     return [
         *_grid(record.geometry),
         *_grid(record.source_geometry),
-        safe_kernel(str(kernel)),
-        "" if isinstance(depth, str) else depth,
-        *(record.figures.get(name, "") for name in ("lung_right_ml", "lung_left_ml", "lung_score")),
+        safe_kernel(str(kernel)) or None,
+        None if isinstance(depth, str) else depth,
+        *(record.figures.get(name) for name in ("lung_right_ml", "lung_left_ml", "lung_score")),
         len(record.nodules),
     ]
 
 
-def _grid(grid: GridRecord) -> list[object]:
+def _grid(grid: GridRecord) -> list[float]:
     return [*grid.shape, *(round(step, 6) for step in grid.spacing)]

@@ -1,27 +1,26 @@
 """Write, convert and read the folder of a finished scan. It gets its name only when it is complete."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import msgspec
 
 import hilum
-from hilum.errors import GeometryError, MissingInputError, OutputError, one_line
+from hilum._kernels.threads import run_slabs
+from hilum.errors import OutputError, one_line
 from hilum.geometry import Geometry
 from hilum.io.atomic import atomic_folder
 from hilum.io.scan_files import write
 from hilum.io.source_files import list_source_files
 from hilum.io.volumes import formats, placement
-from hilum.ops.labels.shares import measure_labels
+from hilum.ops.labels.shares import label_extents
 from hilum.ops.preview import Preview
-from hilum.outputs.checksums import RERUN, file_record
+from hilum.outputs.checksums import file_record
 from hilum.outputs.finished import LABELS, PARTS, RECORD, check_files, missing_parts, read_stored, volume_parts
-from hilum.outputs.parts import nodule_records, read_locations, with_round_trips, write_locations, write_preview
-from hilum.outputs.records import FileRecord, LabelMapRecord, NoduleRecord, ScanRecord, json_bytes
-from hilum.scan import LabelMap, Nodule, Note, Scan
-from hilum.volume import Mask, Volume
+from hilum.outputs.parts import nodule_records, with_round_trips, write_locations, write_preview
+from hilum.outputs.records import FileRecord, LabelMapRecord, ScanRecord, json_bytes
+from hilum.scan import LabelMap, Scan
 
 HU, UNIT_RANGE = "HU", "unit range"  # the units of a stored scan's voxels
 
@@ -43,6 +42,7 @@ def store_scan(
     preview: Preview | None = None,
     required_parts: Sequence[str] = (),
     before_publish: Hook = lambda: None,
+    workers: int = 0,
 ) -> ScanRecord:
     """Write a preprocessed scan to its folder, completely or not at all.
 
@@ -68,6 +68,8 @@ def store_scan(
         The parts that the recipe asks for, by their names in `ScanRecord`.
     before_publish : callable
         Called when everything is written, before the folder gets its name. If it raises, nothing is stored.
+    workers : int
+        Threads, each writing a volume; 0 for one per available core.
 
     Returns
     -------
@@ -88,13 +90,18 @@ def store_scan(
         what = f"the recipe asks for {', '.join(sorted(missing))}, but hilum did not make it"
         raise OutputError(what, where=folder / scan_id, do="report this bug in hilum", code="parts")
     with atomic_folder(folder / scan_id) as partial:
-        suffix, files = formats.STORES[file_format].suffix, WrittenFiles(partial)
+        kind, files = formats.STORES[file_format], WrittenFiles(partial)
+        suffix, threads = kind.suffix, 1 if kind.in_order else workers
         if scan.label_maps:
             (partial / LABELS).mkdir()
-        for name, volume in volumes.items():
-            if volume is not None:
+        stored = [(name, volume) for name, volume in volumes.items() if volume is not None]
+
+        def write_volumes(begin: int, end: int) -> None:
+            for name, volume in stored[begin:end]:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
-                files.add()
+                files.add(name)
+
+        run_slabs(write_volumes, len(stored), workers=threads, slabs=len(stored))
         write_locations(scan, partial)
         if preview is not None:
             write_preview(preview, partial)
@@ -115,7 +122,7 @@ def store_scan(
             nodules=nodule_records(scan, source=source, stored=partial / ("ct" + suffix)),
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),
-            files=files.records,
+            files=files.in_order(volumes),
             parts=made,
             label_maps={name: _label_record(one) for name, one in scan.label_maps.items()},
         )
@@ -125,7 +132,7 @@ def store_scan(
 
 
 def _label_record(label_map: LabelMap) -> LabelMapRecord:
-    found, voxel_ml = measure_labels(label_map.mask.array), label_map.mask.geometry.voxel_volume / 1000
+    found, voxel_ml = label_extents(label_map.mask), label_map.mask.geometry.voxel_volume / 1000
     volumes = {
         name: round(found[value].voxels * voxel_ml, 6) if value in found else 0.0
         for name, value in label_map.values.items()
@@ -141,12 +148,18 @@ class WrittenFiles:
         self.records: dict[str, FileRecord] = {}
         self._stats: dict[str, tuple[int, ...]] = {}
 
-    def add(self) -> None:
-        """Record the new files of the folder."""
+    def add(self, volume: str = "") -> None:
+        """Record the new files of the folder, or of one volume in it: others may be half written."""
         for name, path in list_source_files(self.folder):
-            if name not in self.records:
+            if name not in self.records and volume in {"", name.partition(".")[0]}:
                 self._stats[name] = _stat(path)
                 self.records[name] = file_record(path)
+
+    def in_order(self, volumes: Iterable[str]) -> dict[str, FileRecord]:
+        """The records sorted by name, those of the volumes first, whichever thread was done first."""
+        order = {name: k for k, name in enumerate(volumes)}
+        names = sorted(self.records, key=lambda name: (order.get(name.partition(".")[0], len(order)), name))
+        return {name: self.records[name] for name in names}
 
     def finish(self, record: ScanRecord) -> None:
         """Check that all files are as they were recorded, then write ``scan.json``.
@@ -168,59 +181,6 @@ class WrittenFiles:
 def _stat(path: Path) -> tuple[int, ...]:
     status = path.lstat()
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def read_finished(folder: Path, record: ScanRecord) -> Scan:
-    """Read a finished scan, as `hilum.preprocess` returned it.
-
-    Parameters
-    ----------
-    folder, record
-        As in `hilum.outputs.finished.read_stored`.
-
-    Returns
-    -------
-    Scan
-        With the voxels as stored.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, damaged or a link, or is newer than ``scan.json`` and does not match its checksum.
-    """
-    check_files(folder, record, digest=False)
-    ct, *others = (read_stored(folder, record, name) for name in volume_parts(record))
-    if ct is None:
-        raise MissingInputError("has no ct file", where=folder, do=RERUN)
-    lungs, nodules, *maps = (None if mask is None else Mask(mask.array, mask.geometry) for mask in others)
-    return Scan(
-        series_uid=record.series_uid,
-        ct=ct,
-        nodules=tuple(
-            Nodule(center=n.world, diameter_mm=n.diameter_mm, scores=MappingProxyType(n.scores)) for n in record.nodules
-        ),
-        annotated=nodules is not None,
-        lungs=lungs,
-        nodule_mask=nodules,
-        label_maps=MappingProxyType(
-            {
-                name: LabelMap(mask, MappingProxyType(one.values))
-                for (name, one), mask in zip(record.label_maps.items(), maps, strict=True)
-                if mask is not None
-            }
-        ),
-        notes=tuple(Note(note["code"], note["text"]) for note in record.notes),
-        figures=MappingProxyType(record.figures),
-        nodule_figures=() if nodules is None else tuple(map(_measurements, record.nodules)),
-        labels=MappingProxyType(record.labels),
-        acquisition=MappingProxyType(record.acquisition),
-        locations=MappingProxyType(read_locations(folder, record)),
-    )
-
-
-def _measurements(nodule: NoduleRecord) -> dict[str, float]:
-    values = {"voxels": float(nodule.voxels), "mean_hu": nodule.mean_hu, "inside_lungs": nodule.inside_lungs}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def convert_scan(
@@ -261,7 +221,7 @@ def convert_scan(
         if record.label_maps:
             (partial / LABELS).mkdir()
         for part in volume_parts(record):
-            if (volume := _read(folder, record, part)) is not None:
+            if (volume := read_stored(folder, record, part)) is not None:
                 written[part] = volume
                 write(volume, partial / (part + suffix), series_uid=record.series_uid)
         for name in record.files:
@@ -278,20 +238,6 @@ def convert_scan(
             copy = read_stored(partial, new, part)
             if copy is None or copy.array.dtype != volume.array.dtype or (copy.array != volume.array).any():
                 raise OutputError(f"{part} differs when it is read back", where=scans / folder.name)
-            _check_geometry(copy, record, scans / folder.name)
         files.finish(new)
         before_publish()
     return new
-
-
-def _read(folder: Path, record: ScanRecord, part: str) -> Volume | None:
-    """Read a volume, with the exact geometry of ``scan.json``: NIfTI stores it in single precision."""
-    if (volume := read_stored(folder, record, part)) is None:
-        return None
-    _check_geometry(volume, record, folder)
-    return (Volume if part == "ct" else Mask)(volume.array, record.geometry.to_geometry())
-
-
-def _check_geometry(volume: Volume, record: ScanRecord, where: Path) -> None:
-    if not volume.geometry.isclose(record.geometry.to_geometry()):
-        raise GeometryError("the geometry of a volume differs from scan.json", where=where, do=RERUN)

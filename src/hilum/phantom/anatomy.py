@@ -64,6 +64,7 @@ def outside_field(geometry: Geometry, box: Box | None = None) -> NDArray[np.bool
     Parameters
     ----------
     geometry : Geometry
+        The grid of the scan.
     box : three slices, (z, y, x), optional
         A part of the grid; by default the whole grid.
 
@@ -83,6 +84,7 @@ def thorax(points: Points, *, pleura: bool = True) -> Floats:
     Parameters
     ----------
     points : three ndarray, x, y and z, mm
+        Positions from the center of the patient.
     pleura : bool
         Give the top two round apices, as the lungs have; otherwise one arch over both, as the ribs have.
 
@@ -128,7 +130,9 @@ def diaphragm(points: Points, build: BodyBuild) -> tuple[Floats, Floats]:
     Parameters
     ----------
     points : three ndarray, x, y and z, mm
+        Positions from the center of the patient.
     build : Build
+        The patient's build.
 
     Returns
     -------
@@ -157,7 +161,9 @@ def lung_sides(
     Parameters
     ----------
     points : three ndarray, x, y and z, mm
+        Positions from the center of the patient.
     build : Build
+        The patient's build.
     between : ndarray of float32, mm
         The signed distance to the `mediastinum` at the same points.
     widths : (x, y, z), mm

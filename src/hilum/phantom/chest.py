@@ -44,7 +44,9 @@ class Phantom:
     Parameters
     ----------
     seed : int
+        The number that it was drawn from.
     options : PhantomOptions
+        What it was asked to have.
     scan : Scan
         int16 HU, with the nodules and `lungs`.
     lungs : Mask

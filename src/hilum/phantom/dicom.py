@@ -38,7 +38,9 @@ def write_slices(volume: Volume, padding: NDArray[np.bool_], folder: Path, diale
     padding : ndarray of bool, shape (z, y, x)
         Voxels that get the dialect's padding value.
     folder : path
+        Where the files go.
     dialect : Dialect
+        How headers and pixels are written.
     series_uid : str
         If empty, it is derived from the voxels.
 

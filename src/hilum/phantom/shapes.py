@@ -24,6 +24,7 @@ class Sampler:
     Parameters
     ----------
     geometry : Geometry
+        The grid of the scan.
     center : tuple of float, (x, y, z), LPS mm
         World position of the patient's center.
     scale : float
@@ -46,6 +47,7 @@ class Sampler:
         Parameters
         ----------
         box : three slices, (z, y, x)
+            The voxels to take.
 
         Returns
         -------
@@ -80,6 +82,7 @@ class Sampler:
         Parameters
         ----------
         low, high : ndarray, shape (n, 3), (x, y, z)
+            The corners of the boxes.
 
         Returns
         -------
@@ -112,6 +115,7 @@ def voxel_fraction(distance: Floats, width: float | Floats) -> Floats:
     Parameters
     ----------
     distance : ndarray, mm
+        Signed distance to the surface, negative inside.
     width : float or ndarray, mm
         The voxel's extent across the surface.
 
@@ -200,6 +204,7 @@ class Tubes:
         tube : int or ndarray of int
             A tube, or one for each point.
         points : three ndarray, x, y and z
+            Positions in the patient's frame, mm.
         end : float
             The end of the tube, as a fraction of its length.
         extra : float, mm

@@ -27,7 +27,9 @@ def write_masks(masks: Mapping[str, Mask], path: Path, series_uid: str) -> None:
     masks : mapping of str to Mask
         By the names of the regions; on the grid of the series.
     path : Path
+        The file to write.
     series_uid : str
+        The series that the contours belong to.
     """
     frame = derived_uid(series_uid, "frame of reference")
     dataset = _item(

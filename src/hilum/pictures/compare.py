@@ -1,18 +1,19 @@
 """Two recipes on one scan, side by side: their difference, and what mistakes of 2017 code would do to the scan."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.ops.intensity import UnitRange
 from hilum.pictures import colors, drawing, legacy_mistakes
-from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_hu, size_mm, slice_at, slice_pixels
+from hilum.pictures.figure import Figure
+from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_hu, scan_of, size_mm, slice_at, slice_pixels
 from hilum.pipeline import preprocess
-from hilum.recipes import Recipe
+from hilum.recipes import Recipe, recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
 from hilum.volume import Mask, Volume
 
@@ -29,16 +30,18 @@ class RecipeResults(NamedTuple):
     dice: float | None
 
 
-def compare(scan: Scan, first: Recipe, second: Recipe, *, preset: str = "lung") -> Figure:
+def compare(
+    scan: Scan | Volume, first: Recipe | str | Path, second: Recipe | str | Path, *, preset: str = "lung"
+) -> Figure:
     """Draw the results of two recipes on a scan, and their difference.
 
     Parameters
     ----------
-    scan : Scan
+    scan : Scan or Volume
         From `hilum.read`: HU on its own grid.
-    first, second : Recipe
-        Such as ``hilum.recipe("default")`` and ``hilum.recipe("tutorial2017")``.
-    preset : str
+    first, second : Recipe, str or Path
+        A recipe, its name (``"default"``, ``"tutorial2017"``), or its TOML file.
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
 
     Returns
@@ -52,10 +55,19 @@ def compare(scan: Scan, first: Recipe, second: Recipe, *, preset: str = "lung") 
     ------
     HilumError
         If a recipe cannot be applied.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.compare(scan, "small.toml", "small.toml")
+    >>> figure.savefig("compare.png")
     """
     gray = gray_range(preset)
-    results = apply_recipes(scan, first, second)
-    names = [drawing.plain(r.name, limit=40) for r in (first, second)]
+    scan = scan_of(scan)
+    recipes = [one if isinstance(one, Recipe) else recipe(one) for one in (first, second)]
+    results = apply_recipes(scan, *recipes)
+    names = [drawing.plain(one.name, limit=40) for one in recipes]
     target = _target(results.first)
     planes = [(name, PLANES[name]) for name in ("axial", "coronal")]
     sizes = [size_mm(results.first.ct.geometry, plane) for _, plane in planes]

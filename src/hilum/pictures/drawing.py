@@ -33,7 +33,9 @@ def outlines(inside: NDArray[np.bool_], spacing: Pair) -> list[NDArray[np.float6
     Parameters
     ----------
     inside : ndarray of bool, shape (rows, columns)
+        The pixels to outline.
     spacing : tuple of float, (row, column), mm
+        Distance of pixel centers.
 
     Returns
     -------

@@ -1,22 +1,31 @@
 """The FROC curve of a detector."""
 
-from matplotlib.figure import Figure
-
 from hilum.ops.froc import RATES, Froc
 from hilum.pictures import colors
+from hilum.pictures.figure import Figure
 
 
-def froc_curve(score: Froc) -> Figure:
+def froc(score: Froc) -> Figure:
     """Draw sensitivity over false positives per scan, and mark the seven rates of the score.
 
     Parameters
     ----------
     score : Froc
+        As `hilum.froc` returns it.
 
     Returns
     -------
     matplotlib.figure.Figure
         Rates from 1/8 to 8 on a logarithmic axis; bars are the 95 % intervals, if there are any.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> nodules = {"a": np.array([[10.0, 20.0, 30.0, 8.0]])}
+    >>> detections = {"a": np.array([[11.0, 20.0, 30.0, 0.9], [50.0, 20.0, 30.0, 0.4]])}
+    >>> figure = hilum.plot.froc(hilum.froc(detections, nodules, ["a"]))
+    >>> figure.savefig("froc.png")
     """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     panel = figure.subplots()

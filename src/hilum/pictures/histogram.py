@@ -4,28 +4,30 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
 from hilum.geometry import Geometry
 from hilum.ops.statistics import HuHistogram, count_hu
 from hilum.ops.tissues import TISSUES
-from hilum.pictures import colors
+from hilum.pictures import colors, planes
+from hilum.pictures.figure import Figure
+from hilum.scan import Scan
 from hilum.volume import Mask, Volume
 
 RANGE_HU = (-1100, 1500)  # the range of the axis; the title gives the number of voxels outside
 
 
-def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Figure:
-    """Draw the histogram of a volume in HU, and below it the ranges of `hilum.TISSUES`.
+def histogram(scan: Scan | Volume, *, mask: Mask | None = None, bins: int = 80) -> Figure:
+    """Draw the histogram of a scan in HU, and below it the ranges of `hilum.TISSUES`.
 
     Parameters
     ----------
-    volume : Volume of int16, HU
+    scan : Scan or Volume of int16, HU
+        In any orientation.
     mask : Mask, optional
         Count only the voxels that it marks; it must be on the volume's grid.
-    bins : int
+    bins : int, default 80
         Of equal width, from -1100 to 1500 HU.
 
     Returns
@@ -41,10 +43,17 @@ def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Fi
         If the mask is on another grid.
     UnsupportedError
         If the voxels are not int16.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.histogram(scan)
+    >>> figure.savefig("histogram.png")
     """
     if not 2 <= bins <= RANGE_HU[1] - RANGE_HU[0]:
         raise InputError(f"bins is {bins}, expected 2 to {RANGE_HU[1] - RANGE_HU[0]}", code="option")
-    counted = _count(volume, mask)
+    counted = _count(planes.scan_of(scan).ct, mask)
     figure = Figure(figsize=(11.0, 5.6), layout="constrained")
     grid = figure.subplots(2, 2, sharex="col", gridspec_kw={"height_ratios": (1.5, 1.0), "width_ratios": (1.6, 1.0)})
     for column, (low, high) in enumerate((RANGE_HU, (-130, 130))):  # soft tissues a second time, on a wider axis

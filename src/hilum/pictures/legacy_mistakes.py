@@ -23,6 +23,7 @@ def displacements(geometry: Geometry, points: ArrayLike) -> dict[str, NDArray[np
     geometry : Geometry
         The scan's own grid.
     points : array_like, shape (n, 3), (x, y, z), LPS mm
+        The positions to move.
 
     Returns
     -------

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hilum.errors import GeometryError, InputError
+from hilum.errors import InputError
 from hilum.ops.preview import shrink
 from hilum.pictures.drawing import (
     EDGES,
@@ -21,7 +21,8 @@ from hilum.pictures.drawing import (
     plain,
     slice_outlines,
 )
-from hilum.pictures.planes import Pair, Plane, find_plane, gray_range, reorient_hu, size_mm, slice_pixels
+from hilum.pictures.figure import Figure
+from hilum.pictures.planes import Pair, Plane, find_plane, gray_range, reorient_hu, scan_of, size_mm, slice_pixels
 from hilum.scan import LabelMap, Nodule, Scan
 from hilum.volume import Mask, Volume
 
@@ -29,35 +30,36 @@ SHEET_INCHES, DOTS = 12.0, 120  # width of the sheet in inches, and dots per inc
 
 
 def montage(
-    volume: Volume,
+    scan: Scan | Volume,
     *,
     plane: str = "axial",
     every: int = 5,
     columns: int = 8,
     preset: str = "lung",
     lungs: Mask | None = None,
-    nodules: Sequence[Nodule] = (),
+    nodules: Sequence[Nodule] | None = None,
     label_maps: Mapping[str, LabelMap] | None = None,
 ) -> Figure:
-    """Draw every n-th slice of a volume, to scale, with outlines of lungs, nodules and label maps.
+    """Draw every n-th slice of a scan, to scale, with outlines of lungs, nodules and label maps.
 
     Parameters
     ----------
-    volume : Volume, HU
+    scan : Scan or Volume, HU
         In any orientation.
-    plane : {"axial", "coronal", "sagittal"}
-    every : int
+    plane : {"axial", "coronal", "sagittal"}, default "axial"
+        The direction of the slices, in the patient.
+    every : int, default 5
         The step between slices, which are counted from the feet, the front or the right.
-    columns : int
+    columns : int, default 8
         Slices per row.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
-        On the volume's grid.
-    nodules : sequence of Nodule
-        Each has a circle where a slice cuts its sphere.
+        Drawn in place of those of the scan; on its grid.
+    nodules : sequence of Nodule, optional
+        In place of those of the scan. Each has a circle where a slice cuts its sphere.
     label_maps : mapping of str to LabelMap, optional
-        On any grid. Each label has an outline, and a color and its volume in the legend.
+        In place of those of the scan, on any grid. Each label has an outline, and a color and its volume in the legend.
 
     Returns
     -------
@@ -67,17 +69,24 @@ def montage(
     Raises
     ------
     InputError
-        If the plane or preset is unknown, or a number is out of range.
+        If the plane or preset is unknown, or a number is out of range, or it is no scan.
     GeometryError
         If the mask is on another grid.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.montage(scan, every=8)
+    >>> figure.savefig("montage.png")
     """
     drawn, gray = find_plane(plane), gray_range(preset)
     if every < 1 or columns < 1:
         raise InputError(f"every is {every} and columns {columns}, expected 1 or more of both", code="option")
-    if lungs is not None and not lungs.geometry.isclose(volume.geometry):
-        raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
-    scan = Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs, label_maps=label_maps or {})
-    scan = reorient_hu(scan)
+    scan = scan_of(scan, lungs=lungs)
+    if nodules is not None:
+        scan = replace(scan, nodules=tuple(nodules), annotated=True)
+    scan = reorient_hu(scan if label_maps is None else replace(scan, label_maps=label_maps))
     if len(indices := range(0, scan.ct.shape[drawn.axis], every)) > 1000:
         raise InputError(f"{len(indices)} slices do not fit a sheet", do="give a larger 'every'", code="option")
     columns = min(columns, len(indices))

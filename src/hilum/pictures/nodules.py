@@ -1,30 +1,35 @@
 """The nodules of a scan as image, mask and overlay, in three planes."""
 
 import numpy as np
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import SubFigure
 
 from hilum.errors import InputError
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures import colors, drawing, planes
+from hilum.pictures.figure import Figure
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
 MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5  # of the pictures: so many diameters of the nodule, at least the minimum
 
 
-def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int = 12) -> Figure:
+def nodules(
+    scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int = 12, lungs: Mask | None = None
+) -> Figure:
     """Draw the nodules of a scan and their masks, through their centers in three planes.
 
     Parameters
     ----------
     scan : Scan
         In HU, with nodules.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
-    level : float
+    level : float, default 0.5
         The fraction of its readers who must have outlined a voxel, for nodules with readings.
-    most : int
+    most : int, default 12
         The largest nodules are drawn; the title says how many there are.
+    lungs : Mask, optional
+        Drawn in place of those of the scan; on its grid.
 
     Returns
     -------
@@ -35,9 +40,17 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     ------
     InputError
         If there is no nodule inside the scan, or an option is out of range.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.nodules(scan, most=1)
+    >>> figure.savefig("nodules.png")
     """
     if most < 1:
         raise InputError(f"most is {most}, expected 1 or more", code="option")
+    scan = planes.scan_of(scan, lungs=lungs)
     if not scan.nodules:
         raise InputError("the scan has no nodule to draw", do="give its annotations", code="nothing-to-draw")
     gray = planes.gray_range(preset)

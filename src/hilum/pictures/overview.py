@@ -1,25 +1,28 @@
 """Slices of a scan in three planes, with the outlines of lungs, label maps and nodules."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.ops.bounding_box import bounding_box
 from hilum.pictures import drawing, planes
+from hilum.pictures.figure import Figure
 from hilum.scan import Scan
+from hilum.volume import Mask, Volume
 
 
-def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
+def overview(scan: Scan | Volume, *, slices: int = 5, preset: str = "lung", lungs: Mask | None = None) -> Figure:
     """Draw a scan in three planes, with outlines of lungs and labels and circles around the nodules.
 
     Parameters
     ----------
-    scan : Scan
-        In HU.
-    slices : int
+    scan : Scan or Volume, HU
+        In any orientation.
+    slices : int, default 5
         Slices per plane, evenly spaced over the lungs, or over the scan if there are none.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
+    lungs : Mask, optional
+        Drawn in place of those of the scan; on its grid.
 
     Returns
     -------
@@ -29,9 +32,18 @@ def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
     Raises
     ------
     InputError
-        If there is no such preset.
+        If there is no such preset, or it is no scan.
+    GeometryError
+        If the mask is on another grid.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.overview(scan, slices=2)
+    >>> figure.savefig("overview.png")
     """
-    gray, scan = planes.gray_range(preset), planes.reorient_hu(scan)
+    gray, scan = planes.gray_range(preset), planes.reorient_hu(planes.scan_of(scan, lungs=lungs))
     sizes = [planes.size_mm(scan.ct.geometry, plane) for plane in planes.PLANES.values()]
     heights = [height / width for height, width in sizes]
     size = 2.4 * slices, 2.4 * sum(heights) + 0.6

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import InputError, UnsupportedError, one_line
+from hilum.errors import GeometryError, InputError, UnsupportedError, one_line
 from hilum.geometry import Geometry
 from hilum.ops import finite, intensity, reorient
 from hilum.ops.labels.overlay import on_grid
 from hilum.scan import Scan
+from hilum.volume import Mask, Volume
 
 
 class Plane(NamedTuple):
@@ -61,6 +62,19 @@ def gray_range(preset: str) -> Pair:
     return window.center - window.width / 2, window.center + window.width / 2
 
 
+def scan_of(drawn: Scan | Volume, *, lungs: Mask | None = None) -> Scan:
+    """Give what is drawn as a scan, with other lungs if there are some."""
+    if isinstance(drawn, Mask) or not isinstance(drawn, Scan | Volume):
+        what = f"a {type(drawn).__name__} cannot be drawn, expected a Scan or a Volume"
+        raise InputError(what, do="give the result of hilum.read; a mask is drawn over its scan", code="option")
+    scan = drawn if isinstance(drawn, Scan) else Scan("", drawn)
+    if lungs is None:
+        return scan
+    if not lungs.geometry.isclose(scan.ct.geometry):
+        raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
+    return replace(scan, lungs=lungs)
+
+
 def reorient_hu(scan: Scan) -> Scan:
     """Turn the axes of volume and masks to the head, the back and the left, without a copy.
 
@@ -72,7 +86,7 @@ def reorient_hu(scan: Scan) -> Scan:
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
         what = f"voxels from {array.min():.3g} to {array.max():.3g} are in the unit range, not in HU"
         raise UnsupportedError(what, do="draw the scan in HU", code="not-in-hu")
-    return reorient.reorient_scan(replace(scan, label_maps=on_grid(scan.label_maps, scan.ct.geometry)))
+    return reorient.reorient(replace(scan, label_maps=on_grid(scan.label_maps, scan.ct.geometry)))
 
 
 def check_slice(index: int | None, count: int) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.errors import InputError, UnsupportedError, one_line
@@ -15,7 +14,8 @@ from hilum.ops.lungs.stages import lung_stages
 from hilum.ops.reorient import reorient
 from hilum.pictures import colors, planes
 from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, outlines, plain
-from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
+from hilum.pictures.figure import Figure
+from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Scan
 from hilum.volume import Volume
 
 ColoredMask = tuple[NDArray[np.bool_], str]
@@ -27,14 +27,14 @@ _AXIAL = planes.PLANES["axial"]
 _COMPONENTS = ListedColormap(["black", *colors.ALL])  # colors of numbered components; they repeat if there are more
 
 
-def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = None) -> Figure:
+def steps(scan: Scan | Volume, *, method: str = "tutorial2d", index: int | None = None) -> Figure:
     """Draw the steps of a lung segmentation on one axial slice.
 
     Parameters
     ----------
-    volume : Volume of int16, HU
+    scan : Scan or Volume of int16, HU
         In any orientation.
-    method : {"tutorial2d", "hilum"}
+    method : {"tutorial2d", "hilum"}, default "tutorial2d"
         The eight steps of the 2017 tutorial, or the stages of hilum's own method, which runs on the whole volume.
     index : int, optional
         The slice, from 0 at the feet; by default the one with the most lung by the method ``"hilum"``.
@@ -50,9 +50,17 @@ def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = Non
         If the method is unknown or there is no such slice.
     UnsupportedError
         If the voxels are not int16.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.steps(scan, index=24)
+    >>> figure.savefig("steps.png")
     """
     if method not in METHODS:
         raise InputError(f"no steps of {one_line(method, limit=40)!r}, expected {', '.join(METHODS)}", code="option")
+    volume = planes.scan_of(scan).ct
     if volume.array.dtype.newbyteorder("=") != np.int16:
         what = f"lungs are segmented in HU as int16, not {volume.array.dtype}"
         raise UnsupportedError(what, do="give the scan in HU")

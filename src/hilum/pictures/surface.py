@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum._kernels.raster import draw_triangles
 from hilum.errors import InputError
 from hilum.ops.surfaces import Mesh, surfaces
 from hilum.pictures import colors, drawing
-from hilum.pictures.planes import Pair
+from hilum.pictures.figure import Figure
+from hilum.pictures.planes import Pair, scan_of
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
+from hilum.volume import Mask, Volume
 
 Color = tuple[float, float, float, float]
 Part = tuple[Mesh, Color]
@@ -29,26 +30,30 @@ _LIGHT = np.array([-0.35, -0.5, -0.79])  # from the surface to the light: along 
 
 
 def surface(
-    scan: Scan,
+    scan: Scan | Volume,
     *,
     kind: str = "lungs",
     threshold_hu: float = 400.0,
     turns_deg: Sequence[float] = (0.0, 90.0),
     meshes: Sequence[Mesh] | None = None,
+    lungs: Mask | None = None,
 ) -> Figure:
     """Draw the surface of the skeleton, or of transparent lungs with their nodules.
 
     Parameters
     ----------
-    scan : Scan
-        In HU; with ``lungs`` if they are drawn.
+    scan : Scan or Volume, HU
+        With lungs, here or as `lungs`, if they are drawn.
     kind : {"lungs", "skeleton"}
-    threshold_hu : float
+        What is drawn; by default the lungs.
+    threshold_hu : float, default 400.0
         The surface of the skeleton.
-    turns_deg : sequence of float
+    turns_deg : sequence of float, default (0.0, 90.0)
         The directions to look from: 0 from the front, 90 from the patient's left, 180 from the back.
     meshes : sequence of Mesh, optional
         The result of `hilum.ops.surfaces.surfaces`, if it is known.
+    lungs : Mask, optional
+        Drawn in place of those of the scan; on its grid.
 
     Returns
     -------
@@ -59,7 +64,15 @@ def surface(
     ------
     InputError
         If the kind is unknown, or there is nothing to draw.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.surface(scan, kind="skeleton", turns_deg=(0,))
+    >>> figure.savefig("surface.png")
     """
+    scan = scan_of(scan, lungs=lungs)
     meshes = meshes if meshes is not None else surfaces(scan, kind=kind, threshold_hu=threshold_hu)
     if not meshes or not turns_deg:
         raise InputError("there is no surface or no view of it to draw", code="nothing-to-draw")

@@ -4,7 +4,6 @@ from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.errors import InputError
@@ -12,6 +11,7 @@ from hilum.geometry import Geometry
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.intensity import window as gray_values
 from hilum.pictures import colors, drawing, planes
+from hilum.pictures.figure import Figure
 from hilum.scan import Scan
 from hilum.volume import Volume
 
@@ -20,13 +20,13 @@ RANGE_HU = (-1500, 2000)
 _COLORS = (colors.BLUE, colors.ORANGE, colors.GREEN, colors.PURPLE)
 
 
-def window(scan: Scan, *, index: int | None = None, rescale: planes.Pair | None = None) -> Figure:
+def window(scan: Scan | Volume, *, index: int | None = None, rescale: planes.Pair | None = None) -> Figure:
     """Draw a slice in each window preset, and the curves of modality LUT and VOI LUT from stored value to gray.
 
     Parameters
     ----------
-    scan : Scan
-        In HU.
+    scan : Scan or Volume, HU
+        In any orientation.
     index : int, optional
         The axial slice, from 0 at the feet; by default that of the largest nodule, of the most lung, or the middle.
     rescale : tuple of float, (slope, intercept), optional
@@ -40,9 +40,16 @@ def window(scan: Scan, *, index: int | None = None, rescale: planes.Pair | None 
     Raises
     ------
     InputError
-        If there is no such slice, or the slope is 0 or not finite.
+        If it is no scan, there is no such slice, or the slope is 0 or not finite.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.window(scan)
+    >>> figure.savefig("window.png")
     """
-    scan = planes.reorient_hu(scan)
+    scan = planes.reorient_hu(planes.scan_of(scan))
     count = scan.ct.shape[0]
     planes.check_slice(index, count)
     slope, intercept = rescale or (1.0, -1024.0)  # those of most CT scans

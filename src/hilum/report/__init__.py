@@ -3,6 +3,3 @@
 `gather` reads the run's folder, `risk` sorts its scans, `charts` draws distributions, `text` makes text from files safe
 to show, and `page` writes all of it to one file with the style and script in ``static``.
 """
-
-from hilum.report.page import Report as Report
-from hilum.report.page import write_report as write_report

@@ -23,6 +23,7 @@ def charts(entries: Sequence[Entry]) -> list[str]:
     Parameters
     ----------
     entries : sequence of Entry
+        The scans of the run.
 
     Returns
     -------
@@ -60,9 +61,11 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
     Parameters
     ----------
     title : str
+        What is shown over the chart.
     values : sequence of float
         Values that are not finite are left out.
     unit : str
+        The unit of the values, such as ``ml``.
     what : str
         What is counted, in plural.
 

@@ -70,6 +70,7 @@ class Run:
     recipe : str
         The text of ``recipe.toml``; empty without one.
     datasets : list of DatasetRecord
+        What the tables of the data sets say.
     """
 
     name: str
@@ -88,6 +89,7 @@ def gather(folder: Path) -> Run:
     Parameters
     ----------
     folder : Path
+        The output folder.
 
     Returns
     -------

@@ -56,6 +56,7 @@ def all_visible(value: Any) -> Any:
     Parameters
     ----------
     value : dict, list, str, number, bool or None
+        What to clean; not changed.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hilum.errors import InputError
 from hilum.geometry import Geometry, Vector
 from hilum.ops.patches import poses, sampling
-from hilum.train.runs import RunScan
+from hilum.runs.run_scan import RunScan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +23,18 @@ class Augment:
     flip : str
         The array axes, as letters of "zyx", along which a patch is mirrored, each with probability 1/2.
         "x" swaps left and right in the orientation that hilum stores.
-    turn90 : bool
+    turn90 : bool, default False
         Rotate a patch in the plane of its slices by 0, 90, 180 or 270 degrees. Needs square pixels.
-    rotate_degrees : float
+    rotate_degrees : float, default 0.0
         The largest rotation, in either direction, about one array axis through the patch's center; at most 45.
         Angles are measured in millimetres, so a rotation stays one on grids with unequal spacings.
-    rotate_about : str
+    rotate_about : str, default "zyx"
         The axes, as letters of "zyx", from which each patch draws one.
-    scale : tuple of float
+    scale : tuple of float, default (1.0, 1.0)
         The least and greatest zoom, from 0.5 to 2; 1.1 makes a nodule appear a tenth larger.
-    share : float
+    share : float, default 1.0
         The fraction of patches that are rotated and zoomed; the others need no interpolation.
-    order : {3, 1}
+    order : {3, 1}, default 3
         The interpolation of rotated and zoomed patches: 3 for the interpolating cubic spline, 1 for linear, which
         is faster and blurs a little, as in most frameworks. Labels always come from the nearest voxel.
 
@@ -45,7 +45,8 @@ class Augment:
 
     Examples
     --------
-    >>> Augment(flip="x", rotate_degrees=15, scale=(0.9, 1.1)).share
+    >>> import hilum
+    >>> hilum.Augment(flip="x", rotate_degrees=15, scale=(0.9, 1.1)).share
     1.0
     """
 
@@ -77,7 +78,24 @@ class Augment:
         return (cos(angle) + sin(angle)) * self.scale[1] if self.share else 1.0
 
     def check(self, scans: Iterable[RunScan]) -> None:
-        """Refuse ``turn90`` for scans whose pixels are not square."""
+        """Refuse ``turn90`` for scans whose pixels are not square.
+
+        Parameters
+        ----------
+        scans : iterable of RunScan
+            The scans of the run that patches come from.
+
+        Raises
+        ------
+        InputError
+            If ``turn90`` is on and the spacings in the plane of a scan differ.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> data = hilum.PatchDataset("OUT", size=32)
+        >>> hilum.Augment(turn90=True).check(data.scans)
+        """
         for scan in scans if self.turn90 else ():
             _, y, x = scan.geometry.spacing
             if abs(y - x) > 1e-3 * x:
@@ -86,7 +104,32 @@ class Augment:
                 raise InputError(what, where=scan.folder, do=do, code="option")
 
     def draw(self, grid: Geometry, center: Vector, size: int, generator: np.random.Generator) -> poses.Pose:
-        """Draw the pose of one patch of `size` voxels around a center (z, y, x), in voxels of the scan's grid."""
+        """Draw how one patch lies in its scan.
+
+        Parameters
+        ----------
+        grid : Geometry
+            The grid of the scan.
+        center : tuple of float, (z, y, x)
+            The middle of the patch, in voxels of the grid.
+        size : int
+            Voxels along each edge of the patch.
+        generator : numpy.random.Generator
+            Gives the random numbers; the same state gives the same pose.
+
+        Returns
+        -------
+        Pose
+            Position, size and matrix of the patch.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> import numpy as np
+        >>> grid = hilum.Geometry((50, 50, 50), (1.0, 1.0, 1.0))
+        >>> hilum.Augment(flip="zyx").draw(grid, (20.0, 20.0, 20.0), 16, np.random.default_rng(0)).size
+        16
+        """
         chance = generator.random(8).tolist()  # always eight: an option does not change the draws of the others
         matrix = poses.IDENTITY
         if (self.rotate_degrees or self.scale != (1.0, 1.0)) and chance[4] < self.share:
@@ -110,11 +153,13 @@ def patch_boxes(
     Parameters
     ----------
     pose : Pose
+        Where the patch is, and how it is turned and zoomed.
     spacing : tuple of float, (z, y, x), mm
         The scan's spacing.
     centers : ndarray, shape (n, 3), (z, y, x)
         Voxel indices of the scan.
     diameters : ndarray, shape (n,), mm
+        Of the nodules.
 
     Returns
     -------

@@ -22,13 +22,17 @@ def batches(
     Parameters
     ----------
     data : PatchDataset or PatchFolder
+        The items; anything with a length, whose items are dicts, works.
     size : int
         Items per batch; the last batch may have fewer.
-    seed : int
+    seed : int, default 0
         Decides the order; give another one for each epoch.
     shuffle : bool
-    worker, workers : int
-        Yield only the batches whose number modulo `workers` is `worker`: so several processes share an epoch.
+        Draw the order from `seed`; by default true. False keeps the order of the data set.
+    worker : int, default 0
+        Yield only the batches whose number modulo `workers` is this: so several processes share an epoch.
+    workers : int, default 1
+        Number of processes that share an epoch.
 
     Yields
     ------
@@ -39,6 +43,13 @@ def batches(
     ------
     InputError
         If a number is out of range.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> data = hilum.PatchDataset("OUT", size=16)
+    >>> [batch["image"].shape for batch in hilum.batches(data, 2)]
+    [(2, 16, 16, 16), (2, 16, 16, 16), (1, 16, 16, 16)]
     """
     if size < 1 or not 0 <= worker < workers:
         raise InputError(f"batches of {size}, worker {worker} of {workers}: out of range", code="option")

@@ -38,37 +38,38 @@ class PatchDataset:
     ----------
     folder : str or Path
         The output folder of ``hilum run``.
-    size : int
+    size : int, default 64
         Voxels along each edge.
-    rule : {"nodules", "balanced", "labels", "lungs", "uniform"}
+    rule : {"nodules", "balanced", "labels", "lungs", "uniform"}, default "nodules"
         ``"nodules"``: at each nodule in turn, moved by up to `jitter_mm`. ``"balanced"``: the same, with a patch of
         the lungs after each one. ``"labels"``: at a random voxel of the label map `labels` of each scan in turn,
         moved by up to `jitter_mm`. ``"lungs"``: at a random voxel of the lungs of each scan in turn. ``"uniform"``:
         at a random voxel of each scan in turn.
-    labels : str
+    labels : str, default "nodules"
         The mask of an item: that of the ``"nodules"``, or the label map of this name.
     length : int, optional
         Items per epoch; by default once through the nodules or scans.
-    jitter_mm : float
+    jitter_mm : float, default 5.0
         Along each array axis.
-    distance_mm : float
+    distance_mm : float, default 20.0
         The least distance from a patch that the rule "balanced" puts in the lungs, at its center, to a nodule's
         surface.
     window : tuple of float, HU, optional
         Scale this range to [0, 1] as float32 and subtract `mean`; without it voxels stay as stored.
-    mean : float
+    mean : float, default 0.0
         The mean of the data set, as ``hilum stats`` prints it.
     augment : Augment, optional
         Mirror, rotate and zoom patches; their positions are the same as without it.
     folds : collection of str, optional
         Only scans of these folds.
-    fold_by : str
+    fold_by : str, default "fold"
         The label that is a scan's fold: ``patient_fold`` keeps a patient's scans together. Folds of ``hilum folds``
         come first.
     seed : int
-    cache : int
+        Decides, with the epoch and the index, what is drawn; at least 0, by default 0.
+    cache : int, default 4
         Scans kept open if each takes memory or an open file: NIfTI, b2nd, zarr.
-    verify : bool
+    verify : bool, default False
         Check the checksum of every file at the start. Otherwise only sizes are checked, and the checksums of files
         that are newer than the scan's ``scan.json``.
 
@@ -88,8 +89,12 @@ class PatchDataset:
 
     Examples
     --------
-    >>> data = PatchDataset("OUT", size=64, window=(-1000, 400), mean=0.25)  # doctest: +SKIP
-    >>> loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True, num_workers=2)  # doctest: +SKIP
+    >>> import hilum
+    >>> data = hilum.PatchDataset("OUT", size=32, window=(-1000, 400), mean=0.25)
+    >>> len(data), data[0]["image"].shape, data[0]["image"].dtype
+    (5, (32, 32, 32), dtype('float32'))
+
+    A loader of torch takes it as it is: ``torch.utils.data.DataLoader(data, batch_size=8, num_workers=2)``.
     """
 
     def __init__(
@@ -158,6 +163,16 @@ class PatchDataset:
         ----------
         epoch : int
             At least 0.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> data = hilum.PatchDataset("OUT", size=32)
+        >>> for epoch in range(2):
+        ...     data.set_epoch(epoch)
+        ...     print(data[0]["start"].shape)
+        (3,)
+        (3,)
         """
         self.epoch = epoch
 
@@ -267,7 +282,7 @@ class PatchDataset:
         return volumes
 
 
-def _nodule_table(scan: runs.RunScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def _nodule_table(scan: runs.ListedScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Give the nodules inside a scan: voxels (z, y, x); (x, y, z) with the diameter, mm; labels."""
     inside = scan.nodules_inside
     spheres = nodule_spheres(inside)

@@ -21,8 +21,10 @@ class PatchFolder:
     ----------
     folder : str or Path
         The output folder of ``hilum patches``.
-    window, mean
-        As for `PatchDataset`.
+    window : tuple of float, HU, optional
+        Scale this range to [0, 1] as float32 and subtract `mean`; without it voxels stay as stored.
+    mean : float
+        The mean of the data set, as ``hilum stats`` prints it; by default 0.
     folds : collection of str, optional
         Only patches of these folds.
 
@@ -35,6 +37,13 @@ class PatchFolder:
     ------
     InputError
         If the folder has no finished patches, or the size of a file is not the one in its summary.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> patches = hilum.PatchFolder("PATCHES", window=(-1000, 400))
+    >>> patches[0]["image"].shape, patches[0]["kind"]
+    ((16, 16, 16), 'nodule')
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class PatchFolder:
         Parameters
         ----------
         index : int
+            From 0 to the length minus 1.
 
         Returns
         -------

@@ -163,6 +163,7 @@ def deal(patients: Mapping[str, tuple[Stratum, int]], *, count: int, seed: int) 
     count : int
         Number of folds.
     seed : int
+        Decides which fold a patient gets.
 
     Returns
     -------

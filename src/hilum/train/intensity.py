@@ -11,7 +11,7 @@ from hilum.io.padding_values import AIR
 from hilum.ops.intensity import UnitRange
 from hilum.outputs.store import HU
 from hilum.recipes import recipe, recipe_fingerprint
-from hilum.train.runs import RunScan
+from hilum.train.runs import ListedScan
 
 
 def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[str], where: Path) -> UnitRange | None:
@@ -20,7 +20,9 @@ def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[s
     Parameters
     ----------
     window : tuple of float, HU, or None
+        The range that becomes [0, 1]; None leaves voxels as stored.
     mean : float
+        What is subtracted after scaling.
     units : set of str
         The units of all scans.
     where : Path
@@ -65,7 +67,7 @@ def scale(hu: NDArray[np.int16], to: UnitRange) -> NDArray[np.float32]:
     return unit
 
 
-def air_value(scan: RunScan, folder: Path) -> float:
+def air_value(scan: ListedScan, folder: Path) -> float:
     """Give the value of air in a scan's unit: -1024 in HU, the lowest value of the recipe's range otherwise.
 
     Refuses a scan that was made with another recipe than that of its run's folder.

@@ -14,7 +14,7 @@ from hilum.ops.patches.boxes import Box, patch_start
 from hilum.outputs.finished import LABELS
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 from hilum.train.positions import PatchPosition
-from hilum.train.runs import RunScan, Skip
+from hilum.train.runs import ListedScan, Skip
 
 NODULES = "nodules"  # the mask of nodules, which every run with annotations has; not a label map
 
@@ -28,12 +28,15 @@ def mask_part(labels: str) -> str:
     return labels if labels == NODULES else f"{LABELS}/{labels}"
 
 
-def scans_with(scans: Sequence[RunScan], labels: str, *, filled: bool = False) -> tuple[list[RunScan], list[Skip]]:
+def scans_with(
+    scans: Sequence[ListedScan], labels: str, *, filled: bool = False
+) -> tuple[list[ListedScan], list[Skip]]:
     """Choose the scans that have a label map.
 
     Parameters
     ----------
-    scans : sequence of RunScan
+    scans : sequence of ListedScan
+        The finished scans to choose from.
     labels : str
         The name of the label map.
     filled : bool
@@ -41,7 +44,7 @@ def scans_with(scans: Sequence[RunScan], labels: str, *, filled: bool = False) -
 
     Returns
     -------
-    used : list of RunScan
+    used : list of ListedScan
     skipped : list of Skip
         Codes ``"no-labels"`` and ``"empty-labels"``.
 
@@ -50,23 +53,23 @@ def scans_with(scans: Sequence[RunScan], labels: str, *, filled: bool = False) -
     MissingInputError
         If no scan has it.
     """
-    used, skipped = list[RunScan](), list[Skip]()
+    used, skipped = list[ListedScan](), list[Skip]()
     for scan in scans:
-        if labels not in scan.label_maps:
+        if labels not in scan.record.label_maps:
             skipped.append(scan.skip("no-labels", f"it has no label map {labels}"))
-        elif filled and not any(scan.label_maps[labels].volumes_ml.values()):
+        elif filled and not any(scan.record.label_maps[labels].volumes_ml.values()):
             skipped.append(scan.skip("empty-labels", f"its label map {labels} marks no voxel"))
         else:
             used.append(scan)
     if scans and not used:
-        named = sorted({name for scan in scans for name in scan.label_maps})
+        named = sorted({name for scan in scans for name in scan.record.label_maps})
         what = f"no scan has a label map {labels!r} with a voxel" if named else f"no scan has a label map {labels!r}"
         do = f"choose one of {', '.join(named)}" if named else "give --labels to 'hilum run'"
         raise MissingInputError(what, where=scans[0].folder.parent.parent, do=do, code="no-labels")
     return used, skipped
 
 
-def label_values(scans: Sequence[RunScan], labels: str) -> dict[str, int]:
+def label_values(scans: Sequence[ListedScan], labels: str) -> dict[str, int]:
     """Collect the names and values of a label map's labels over the scans that have it.
 
     A label that its file does not name is called as its value, or as the label map if it is the only one. Another
@@ -80,7 +83,7 @@ def label_values(scans: Sequence[RunScan], labels: str) -> dict[str, int]:
     values: dict[str, int] = {}
     names: dict[int, str] = {}
     for scan in scans if labels != NODULES else ():
-        record = scan.label_maps.get(labels)
+        record = scan.record.label_maps.get(labels)
         for name, value in record.values.items() if record else ():
             if name in {labels, str(value)}:
                 names.setdefault(value, "")

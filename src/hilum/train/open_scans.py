@@ -34,6 +34,7 @@ class OpenScan:
     ct, labels : OpenVolume
         Labels of the nodules, or a label map.
     lungs : Mask or None
+        The lung mask, if it was asked for.
     air : float
         The value outside the volume, in the volume's unit.
     ct_array, labels_array : ndarray or None
@@ -95,7 +96,7 @@ class OpenScan:
         return image, sample_labels(labels, pose, tiles=self.tiles)
 
 
-def open_scan(scan: runs.RunScan, folder: Path, *, lungs: bool, labels: str = NODULES) -> OpenScan:
+def open_scan(scan: runs.ListedScan, folder: Path, *, lungs: bool, labels: str = NODULES) -> OpenScan:
     """Open the volumes of a finished scan in a run's folder, and read its lung mask if `lungs` says so.
 
     `labels` names the label map that is the mask, if it is not that of the nodules.

@@ -37,6 +37,7 @@ class PatchOptions:
     distance_mm : float
         The least distance between a negative patch's center and the surface of a nodule's sphere.
     seed : int
+        Decides, with the id of the scan, what is drawn.
     labels : str
         ``"nodules"``, or the label map that the patches are of: their masks, and at its voxels the positive ones,
         `per_nodule` for each of its labels. Negative ones keep `distance_mm` from its voxels.

@@ -22,7 +22,7 @@ from hilum.train.label_maps import NODULES, LabelVoxels, label_values, mask_part
 from hilum.train.output_folder import INDEX, SUMMARY, output_folder, write_index
 from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches
 from hilum.train.positions import PatchPosition, Points
-from hilum.train.runs import RunScan, Skip, list_run
+from hilum.train.runs import ListedScan, Skip, list_run
 from hilum.volume import Mask, Volume
 
 _NEGATIVES = {"candidates": "candidate", "excluded": "excluded", "non_nodules": "non-nodule"}
@@ -55,6 +55,7 @@ def write_patches(
     out : Path
         Appears only when complete.
     options : PatchOptions, optional
+        Size, number and kind of patches; by default those of ``hilum patches``.
     candidates : Path, optional
         LUNA16's candidates.csv; class 1 is ignored, because those are nodules.
     excluded : Path, optional
@@ -148,7 +149,7 @@ def _read_tables(
     return points
 
 
-def _stored_points(scan: RunScan) -> list[tuple[str, Vector]]:
+def _stored_points(scan: ListedScan) -> list[tuple[str, Vector]]:
     """Read the points for negatives that the run stored with a scan."""
     return [
         (_NEGATIVES[kind], (x, y, z))
@@ -159,7 +160,7 @@ def _stored_points(scan: RunScan) -> list[tuple[str, Vector]]:
 
 
 def _write_scan(
-    scan: RunScan, folder: Path, partial: Path, options: PatchOptions, points: Points | None, skipped: list[Skip]
+    scan: ListedScan, folder: Path, partial: Path, options: PatchOptions, points: Points | None, skipped: list[Skip]
 ) -> tuple[list[ScanPatches], list[list[Any]]]:
     """Write one scan's patches; give their record, if there are any, and one row of the index for each."""
     size, grid, of_nodules = (options.size,) * 3, scan.geometry, options.labels == NODULES
@@ -217,7 +218,7 @@ def _write_scan(
 
 
 def _negatives(
-    scan: RunScan,
+    scan: ListedScan,
     options: PatchOptions,
     generator: np.random.Generator,
     lungs: Mask | None,
@@ -246,7 +247,7 @@ def _negatives(
     return chosen
 
 
-def _row(scan: RunScan, position: PatchPosition, size: Box, nodule_voxels: int) -> list[Any]:
+def _row(scan: ListedScan, position: PatchPosition, size: Box, nodule_voxels: int) -> list[Any]:
     nodule, center = position.nodule, position.center(size)
     world = scan.geometry.index_to_world(center)
     diameter = scan.diameter_mm(nodule) if nodule else ""

@@ -25,6 +25,7 @@ class PatchPosition:
     Parameters
     ----------
     kind : {"nodule", "label", "candidate", "excluded", "non-nodule", "lung", "uniform"}
+        What the patch shows.
     start : tuple of int, (z, y, x)
         First voxel; may be outside the volume.
     target : tuple of float, (x, y, z), LPS mm

@@ -19,7 +19,7 @@ from hilum.ops.nodules.masks import mask_nodules
 from hilum.outputs.records import json_bytes
 from hilum.train.label_maps import NODULES, label_values, mask_part, scans_with
 from hilum.train.output_folder import SUMMARY, output_folder, write_index
-from hilum.train.runs import RunScan, Skip, list_run
+from hilum.train.runs import ListedScan, Skip, list_run
 
 Pixels = Literal["stored", "uint8", "int16", "uint16"]
 
@@ -136,7 +136,7 @@ def scale_slices(images: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
 
 
 def _scan_slices(
-    scan: RunScan, part: str, every: bool, skipped: list[Skip]
+    scan: ListedScan, part: str, every: bool, skipped: list[Skip]
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8], list[tuple[Any, ...]]]]:
     """Yield label, images, masks and the end of three index rows for each nodule; add the others to `skipped`."""
     if part == NODULES and not scan.record.nodules:

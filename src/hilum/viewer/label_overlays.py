@@ -27,6 +27,7 @@ class Overlay:
     Parameters
     ----------
     name : str
+        The name of the label map.
     mask : Mask or None
         The box around its labels, on the scan's voxels; None if no voxel is marked.
     labels : tuple of dict
@@ -97,6 +98,7 @@ def label_files(
         Where the scan was read. Without a name a label map is called as its file; the name of the scan in front of it
         is left out.
     scan : Scan
+        The scan.
     grid : {"world", "voxels"}
         As in `LabelFile`.
     rois : sequence of str

@@ -90,6 +90,7 @@ class AccessPage:
     Parameters
     ----------
     logins : Logins
+        The logins of the viewer.
     failed : callable
         Called if no browser could be started.
     """

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
+from hilum.console import print_result
 from hilum.errors import InputError
 from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.labels import overlay
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import COLORS
+from hilum.ops.regrid import regrid_mask
+from hilum.ops.resample import resample, resampled_geometry
 from hilum.scan import Scan
 from hilum.viewer.label_overlays import make_overlays
 from hilum.viewer.scan_view import as_hu, nifti_chunks
@@ -24,9 +29,16 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry, Vector
 
+MOST_BYTES = 24_000_000  # of voxels and masks that are sent unasked; a notebook stores 4/3 of them
+
 
 def show(
-    scan: Scan | Volume, *, window: str | tuple[float, float] = "lung", opacity: float = 0.4, height: int = 480
+    scan: Scan | Volume,
+    *,
+    window: str | tuple[float, float] = "lung",
+    opacity: float = 0.4,
+    height: int = 480,
+    full: bool = False,
 ) -> NiiVue:
     """Show a scan in a Jupyter notebook: three planes and a 3-D view, with its lungs, label maps and nodules over them.
 
@@ -36,17 +48,22 @@ def show(
     `mask_nodules` draws them. Label maps have further colors, one for each label. Needs the extra ``notebook``; writes
     no file.
 
+    What is sent to the browser stays in the notebook when it is saved. A scan whose voxels and masks have more than
+    24 MB is sent on a coarser grid, and a line says so.
+
     Parameters
     ----------
     scan : Scan or Volume, shape (z, y, x), HU
         int16 is passed on as it is, any other type as float32.
-    window : str or (low, high)
+    window : str or (low, high), default "lung"
         A key of `WINDOW_PRESETS`, or the values shown black and white, in the unit of the voxels (HU, or the unit
         range).
-    opacity : float
+    opacity : float, default 0.4
         Opacity of the masks, 0 to 1.
-    height : int
+    height : int, default 480
         Height of the widget in pixels.
+    full : bool, default False
+        Send every voxel, however many there are.
 
     Returns
     -------
@@ -63,15 +80,19 @@ def show(
     Examples
     --------
     >>> import hilum
-    >>> scan = hilum.read("series/", annotations="annotations.csv")  # doctest: +SKIP
-    >>> hilum.show(scan, window="mediastinum")  # doctest: +SKIP
-    >>> hilum.show(hilum.normalize(scan.ct), window=(0, 1))  # doctest: +SKIP
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> widget = hilum.show(scan, window="mediastinum")
+    >>> len(widget.volumes)
+    2
+
+    In a notebook ``hilum.show(scan)`` is the last line of a cell.
     """
     if isinstance(scan, Mask) or not isinstance(scan, Scan | Volume):
         what = f"a {type(scan).__name__} cannot be shown, expected a Scan or a Volume"
         raise InputError(what, do="give the result of hilum.read; a mask is shown over its scan's CT", code="option")
-    ct = as_hu(scan.ct if isinstance(scan, Scan) else scan)
-    low, high = _limits(window, ct)
+    shown = scan if isinstance(scan, Scan) else Scan("", scan)
+    shown = replace(shown, ct=as_hu(shown.ct))
+    low, high = _limits(window, shown.ct)
     if not 0 <= opacity <= 1:
         raise InputError(f"an opacity of {opacity}, expected 0 to 1", code="option")
     if height < 1:
@@ -84,14 +105,34 @@ def show(
     widget = ipyniivue.NiiVue(
         height=height, is_radiological_convention=True, is_nearest_interpolation=True, drag_and_drop_enabled=False
     )
-    image = b"".join(nifti_chunks(ct))
+    if not full:
+        shown = _coarsen(shown)
+    image = b"".join(nifti_chunks(shown.ct))
     volumes = [{"data": image, "name": "ct.nii", "colormap": "gray", "cal_min": low, "cal_max": high}]
-    if isinstance(scan, Scan):
-        volumes += [_overlay(ipyniivue, name, mask, colors, opacity) for name, mask, colors in _masks(scan)]
-        if scan.nodules:
-            widget.scene.crosshair_pos = _fractions(ct.geometry, scan.nodules[0].center)
+    volumes += [_overlay(ipyniivue, name, mask, colors, opacity) for name, mask, colors in _masks(shown)]
+    if shown.nodules:
+        widget.scene.crosshair_pos = _fractions(shown.ct.geometry, shown.nodules[0].center)
     widget.load_volumes(volumes)
     return widget
+
+
+def _coarsen(scan: Scan) -> Scan:
+    """Resample a scan whose voxels have too many bytes, and print what was done."""
+    masks = [scan.lungs, (scan.nodules or None) if scan.nodule_mask is None else scan.nodule_mask, *scan.label_maps]
+    each = scan.ct.array.itemsize + sum(one is not None for one in masks)
+    old = new = scan.ct.geometry
+    if (size := scan.ct.array.size * each) <= MOST_BYTES:
+        return scan
+    while prod(new.shape) * each > MOST_BYTES:  # the finest axes first
+        new = resampled_geometry(old, spacing=[max(s, 1.02 * min(new.spacing)) for s in new.spacing])
+    was, now = (" x ".join(f"{s:.3g}" for s in grid.spacing) for grid in (old, new))
+    print_result(
+        f"hilum.show sends {prod(new.shape) * each / 1e6:.0f} MB, voxels of {now} mm, in place of {size / 1e6:.0f} MB, "
+        f"voxels of {was} mm; full=True sends all"
+    )
+    ct = resample(scan.ct, spacing=new.spacing, order=1)
+    lungs, nodules = (one if one is None else regrid_mask(one, new) for one in (scan.lungs, scan.nodule_mask))
+    return replace(scan, ct=ct, lungs=lungs, nodule_mask=nodules)
 
 
 def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float]:

@@ -40,6 +40,7 @@ class RequestChecks:
     app : ASGI application
         Gets the path without its first folder, the secret one.
     logins : Logins
+        The logins of the viewer.
     """
 
     app: ASGIApp

@@ -103,6 +103,7 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256
     verdict : {"accept", "reject", ""}
         If verdict and comment are empty, the review is removed.
     comment : str
+        What the reviewer wrote; it may be empty.
     scan_sha256 : str
         SHA-256 of the reviewed ``scan.json``.
 

@@ -48,6 +48,7 @@ def serve(
     Parameters
     ----------
     source : Source
+        What is shown.
     port : int
         Port on 127.0.0.1; 0 for any free port.
     browser : bool

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
-
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.annotations.table_rows import TableColumns
@@ -17,13 +15,14 @@ from hilum.io.files import read_small
 from hilum.io.labels.attach import attach_labels
 from hilum.io.read_options import ReadOptions
 from hilum.ops.nodules.axes import note_axes
-from hilum.outputs import checksums, findings, ledger, parts, records, store
+from hilum.outputs import checksums, findings, ledger, parts, records
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
 from hilum.pipeline import place_label_maps
 from hilum.recipes import Recipe
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
+from hilum.runs.run_scan import RunScan
 from hilum.scan import Scan
 from hilum.scan_ref import LabelGrid, ScanRef
 from hilum.viewer.label_overlays import label_files, read_overlays
@@ -53,6 +52,7 @@ class Source:
     Parameters
     ----------
     name : str
+        What the page calls it.
     items : tuple of Item
         Their indices are their ids.
     run : Path or None
@@ -105,7 +105,7 @@ class Source:
         with ThreadPoolExecutor(1) as pool:  # checking 150 MB takes 0.5 s
             check = pool.submit(check_files, item.folder, record)
             try:
-                scan = store.read_finished(item.folder, structs.replace(record, label_maps={}))
+                scan = RunScan(item.folder).scan(label_maps=False)
                 overlays = read_overlays(item.folder, record)
             finally:
                 check.result()  # if both fail, this error has the cause
@@ -165,6 +165,7 @@ def open_source(
     path : Path
         A DICOM folder, a volume file, or the output folder of a run.
     annotations : Path, optional
+        A table of nodules or readings, for one scan.
     columns : TableColumns, optional
         For one scan: its annotations, as in `hilum.read`.
     labels : sequence of str

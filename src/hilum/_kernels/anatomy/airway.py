@@ -93,6 +93,7 @@ def grow_airway(
     volume : ndarray of int16, shape (z, y, x), HU
         The mean of the box around a voxel is compared with the threshold.
     seeds : ndarray of int64, shape (n, 3)
+        The voxels to start from, (z, y, x).
     thresholds : ndarray of int64, shape (m,), HU
         Ascending.
     half_box : tuple of int, (z, y, x)

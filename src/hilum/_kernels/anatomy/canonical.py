@@ -142,9 +142,11 @@ def average(volume: NDArray[np.int16], grid: CellGrid, *, workers: int = 1) -> N
     Parameters
     ----------
     volume : ndarray of int16, shape (z, y, x), HU
+        The voxels.
     grid : CellGrid
         Of the volume.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -185,8 +187,11 @@ def to_voxels(chosen: NDArray[np.bool_], grid: CellGrid, *, workers: int = 1) ->
     Parameters
     ----------
     chosen : ndarray of bool, shape of the grid
+        The cells to take.
     grid : CellGrid
+        Where the cells lie on the voxels.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -212,7 +217,9 @@ def smooth_to_voxels(chosen: NDArray[np.bool_], grid: CellGrid) -> BitMask:
     Parameters
     ----------
     chosen : ndarray of bool, shape of the grid
+        The cells to take.
     grid : CellGrid
+        Where the cells lie on the voxels.
 
     Returns
     -------
@@ -244,6 +251,7 @@ def filled_shares(voxels: NDArray[np.int32], grid: CellGrid) -> NDArray[np.float
     voxels : ndarray of int32, shape (n, 3)
         Without repetition.
     grid : CellGrid
+        Where the cells lie on the voxels.
     """
     shares = np.zeros(grid.shape, np.float64)
     voxels = voxels[grid.contains(voxels)]

@@ -102,7 +102,9 @@ def component_means(runs: Runs, cells: NDArray[np.int16], middle: float) -> NDAr
     Parameters
     ----------
     runs : Runs
+        The components, as runs of cells.
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The value of each cell.
     middle : float
         Position along x, in cells.
 
@@ -150,9 +152,11 @@ def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 1) -
     Parameters
     ----------
     volume : ndarray of int16, shape (z, y, x), HU
+        The voxels.
     factors : tuple of int, (z, y, x)
         Voxels in a cell along each axis; at most 60000 in all, so that the sum of a cell fits an int32.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -176,7 +180,9 @@ def grow_labels(labels: NDArray[Label], allowed: NDArray[np.bool_], *, steps: in
     Parameters
     ----------
     labels : ndarray of uint8, shape (z, y, x)
+        The labels to start from, 0 elsewhere; not changed.
     allowed : ndarray of bool, shape (z, y, x)
+        The cells that may get a label.
     steps : int
         Number of cells to grow by.
 

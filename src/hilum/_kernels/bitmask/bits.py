@@ -80,6 +80,7 @@ def threshold(volume: NDArray[Any], low: float, high: float, *, workers: int = 1
     Parameters
     ----------
     volume : ndarray of int16, uint8 or float32, shape (z, y, x)
+        The voxels to compare.
     low, high : float
         For integers they must be whole numbers within the range of the type.
     workers : int
@@ -102,9 +103,11 @@ def at_most(volume: NDArray[Any], limit: float, *, workers: int = 1) -> BitMask:
     Parameters
     ----------
     volume : ndarray, shape (z, y, x)
+        The voxels to compare.
     limit : float
         Within the range of the type.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -143,10 +146,13 @@ def write_label(mask: BitMask, out: NDArray[np.uint8], *, label: int = 1, worker
     Parameters
     ----------
     mask : BitMask
+        The voxels that get the label.
     out : ndarray of uint8, shape (z, y, x)
         Changed in place.
     label : int
+        The value to write, 0 to 255.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

@@ -86,7 +86,9 @@ def count_faces(
     Parameters
     ----------
     volume : ndarray of int16, shape (z, y, x), HU
+        The voxels.
     labels : ndarray of uint8, shape (z, y, x)
+        1 and 2 for the two lungs; other values count as the rest.
     air : int, HU
         Voxels are dark up to this value.
     padding : int, HU
@@ -96,6 +98,7 @@ def count_faces(
     depth : tuple of int, (z, y, x)
         How many voxels before and behind a face decide its kind, at least 1.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

@@ -144,16 +144,20 @@ def measure_mask(
     Parameters
     ----------
     volume : ndarray of int16, shape (z, y, x), HU
+        The voxels.
     labels : ndarray of uint8, shape (z, y, x)
+        The lung mask.
     factors : tuple of int, (z, y, x)
         Voxels in a block along each axis; at most 60000 in all, so that the sum of a block fits an int32.
     air : int, HU
         Voxels are air up to this value.
     limits : tuple of int, HU
+        The values that divide the counted ranges.
     step : int
         Blocks and limits are counted on every row (1), every second (2) or every third (3), shifted from plane to
         plane.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

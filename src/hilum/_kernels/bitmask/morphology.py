@@ -123,9 +123,11 @@ def dilate(mask: BitMask, element: NDArray[np.int64], *, workers: int = 1) -> Bi
     Parameters
     ----------
     mask : BitMask
+        The voxels to dilate.
     element : ndarray of int64, shape (n, 3)
         A structuring element of `ellipsoid`, or another symmetric one.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -181,6 +183,7 @@ def close(mask: BitMask, element: NDArray[np.int64], *, times: int = 1, workers:
         Number of dilations, and then of erosions. Two with half a ball cost half as much as one with the ball, and the
         result is nearly the same.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -219,6 +222,7 @@ def grow(masks: list[BitMask], allowed: BitMask, *, steps: int, planes: bool = F
     masks : list of BitMask
         Without common voxels.
     allowed : BitMask
+        The voxels that may be reached.
     steps : int
         Number of voxels to grow by.
     planes : bool

@@ -99,10 +99,12 @@ def apply_steps(mask: BitMask, steps: Sequence[Step], *, workers: int = 1) -> Bi
     Parameters
     ----------
     mask : BitMask
+        The voxels to start from.
     steps : sequence of ("dilate" or "erode", ndarray of int64, shape (n, 3))
         Each with its structuring element, as `morphology.ellipsoid` makes it, flat along z. Outside the plane nothing
         is set for a dilation, and everything for an erosion.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

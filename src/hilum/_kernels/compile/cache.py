@@ -68,6 +68,7 @@ def write(name: str, source: Path, content: bytes) -> None:
     name, source
         As in `read`.
     content : bytes
+        What the file holds.
     """
     why = "no home folder is known"
     for folder in _folders(source):

@@ -71,6 +71,7 @@ def surface_sums(runs: Runs, boxes: Boxes, air: BitMask, lung: BitMask, spacing:
     air, lung : BitMask
         A face toward air is bare. A face toward neither air nor lung belongs to the foot.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
 
     Returns
     -------
@@ -92,7 +93,9 @@ def fit_balls(sums: Floats, boxes: Boxes, spacing: Spacing) -> Floats:
     sums : ndarray of float64, shape (number, 15)
         From `surface_sums`.
     boxes : ndarray of int32, shape (number, 6)
+        The first and last voxel of each blob, (z, y, x, z, y, x).
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
 
     Returns
     -------
@@ -163,9 +166,11 @@ def share_outside(mask: BitMask, balls: Floats, spacing: Spacing) -> Floats:
     Parameters
     ----------
     mask : BitMask
+        The voxels that count as inside.
     balls : ndarray of float64, shape (n, 4 or more)
         Center z, y, x and radius, mm.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
 
     Returns
     -------
@@ -198,9 +203,12 @@ def draw_balls(mask: BitMask, hu: NDArray[np.int16], balls: Floats, spacing: Spa
     mask : BitMask
         Changed in place.
     hu : ndarray of int16, shape (z, y, x), HU
+        The volume.
     balls : ndarray of float64, shape (n, 4 or more)
         Center z, y, x and radius, mm.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
     limit : int, HU
+        The brightest value that is added.
     """
     _draw(mask.words, read_only(hu), np.ascontiguousarray(balls), np.array(spacing), limit)

@@ -23,6 +23,7 @@ class Runs(NamedTuple):
     Parameters
     ----------
     shape : tuple of int, (z, y, x)
+        Number of voxels of the volume.
     first : ndarray of int64, shape (z * y + 1,)
         Index of the first run of each row; row ``z * ny + y``.
     start, stop : ndarray of int32, shape (n,)
@@ -183,12 +184,14 @@ def find_components(mask: BitMask, *, corners: bool, planes: bool = False, worke
     Parameters
     ----------
     mask : BitMask
+        The voxels to connect.
     corners : bool
         Whether voxels that share an edge or a corner are connected (26 neighbors, 8 in a plane), or only those that
         share a face (6, or 4 in a plane).
     planes : bool
         Whether components end at each plane: nothing is connected along z.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

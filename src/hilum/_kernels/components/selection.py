@@ -62,8 +62,11 @@ def select(runs: Runs, wanted: NDArray[np.bool_], *, workers: int = 1) -> BitMas
     Parameters
     ----------
     runs : Runs
+        The components, as `hilum._kernels.components.labeling.find_components` returns them.
     wanted : ndarray of bool, shape (number,)
+        Which components to take, by their number.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

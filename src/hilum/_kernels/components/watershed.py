@@ -62,6 +62,7 @@ def flood(hu: NDArray[np.int16], labels: NDArray[np.uint8]) -> NDArray[np.uint8]
     Parameters
     ----------
     hu : ndarray of int16, shape (z, y, x), HU
+        The volume, whose dark voxels are flooded first.
     labels : ndarray of uint8, shape (z, y, x)
         1 and more where labels start, 0 where they may grow, 255 where they may not.
 

@@ -155,6 +155,7 @@ def shift(stored: NDArray[Any], rule: NDArray[np.int64], *, out: NDArray[np.int1
     Parameters
     ----------
     stored : ndarray of int16 or uint16, shape (row, column)
+        The words of the frame.
     rule : ndarray of int64, shape (RULE_SIZE,)
         A `ShiftRule`.
     out : ndarray of int16, shape (row, column), HU

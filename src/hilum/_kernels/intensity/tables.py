@@ -33,6 +33,7 @@ def count_values(volume: NDArray[np.int16], *, workers: int = 1) -> NDArray[np.i
     Parameters
     ----------
     volume : ndarray of int16, shape (z, y, x)
+        The voxels to count.
     workers : int
         Threads; 0 for one per available core. The result does not depend on it.
 
@@ -94,9 +95,11 @@ def look_up(values: NDArray[Any], table: NDArray[Any], low: int, *, workers: int
     Parameters
     ----------
     values : ndarray of integers of at most 16 bits, shape (z, y, x)
+        The voxels to replace.
     table : ndarray, shape (n,)
         The entry of `low` first; every value must have one.
     low : int
+        The value that the first entry of the table stands for.
     workers : int
         Threads; 0 for one per available core.
 

@@ -106,6 +106,73 @@ def list_parts(flat: Any, words: Any, whole: Any, parts: Any) -> None:
 
 
 @kernel()
+def sum_parts(flat: Any, parts: Any, rows: Any, columns: Any, sums: Any) -> None:
+    """Add the shares of the voxels in `parts`, and the shares times the z, y and x of each; `flat` has the voxels.
+
+    Here and below the voxels in `parts` ascend, so that z and y are counted on: a division for each takes longer.
+    """
+    z, y, start = 0, 0, 0
+    for k in range(parts.size):
+        at = parts[k]
+        while at >= start + columns:
+            start, y = start + columns, y + 1
+            if y == rows:
+                z, y = z + 1, 0
+        share = int(flat[at])
+        sums[0] += share
+        sums[1] += share * z
+        sums[2] += share * y
+        sums[3] += share * (at - start)
+
+
+@kernel()
+def rank_parts(
+    flat: Any, parts: Any, rows: Any, columns: Any, middle: Any, curve: Any, slope: Any, scale: Any, keys: Any,
+    counts: Any,
+) -> None:  # fmt: skip
+    """Give each voxel in `parts` a key from 0 to 65535, the least to the one of most worth, and count the keys.
+
+    The worth is the share times `scale`, plus the sums over z, y and x of the distance from the middle times a slope,
+    and of its square times a curve.
+    """
+    z, y, start = 0, 0, 0
+    for k in range(parts.size):
+        at = parts[k]
+        while at >= start + columns:
+            start, y = start + columns, y + 1
+            if y == rows:
+                z, y = z + 1, 0
+        dz, dy, dx = z - middle[0], y - middle[1], at - start - middle[2]
+        worth = dz * (curve[0] * dz + slope[0]) + dy * (curve[1] * dy + slope[1]) + dx * (curve[2] * dx + slope[2])
+        key = int(min(max(32768.5 - worth - scale * flat[at], 0.0), 65535.0))
+        keys[k] = key
+        counts[key] += 1
+
+
+@kernel()
+def take_parts(
+    parts: Any, keys: Any, last: Any, left: Any, rows: Any, columns: Any, chosen: Any, sums: Any
+) -> None:  # fmt: skip
+    """List the voxels in `parts` with keys below `last`, and the first `left` ones with that key; add z, y and x."""
+    taken, z, y, start = 0, 0, 0, 0
+    for k in range(parts.size):
+        key = int(keys[k])
+        if key > last or (key == last and left == 0):
+            continue
+        left -= int(key == last)
+        at = parts[k]
+        while at >= start + columns:
+            start, y = start + columns, y + 1
+            if y == rows:
+                z, y = z + 1, 0
+        chosen[taken] = at
+        taken += 1
+        sums[0] += z
+        sums[1] += y
+        sums[2] += at - start
+
+
+@kernel()
 def count_samples(source: Any, value: Any, step: Any, out: Any, begin: Any, end: Any) -> None:
     """Count the samples of each voxel of `out` that lie in a voxel of `source` with this value.
 

@@ -56,6 +56,7 @@ class Taps:
     weights : ndarray of float64, shape (4 n,)
         Four for each output, the filter's gain included.
     pole : float
+        The pole of the spline's prefilter; 0 for none.
     """
 
     size: int
@@ -98,6 +99,15 @@ def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps 
         weights = np.stack([0 * t, s, t, 0 * t], axis=1)
     pole = _POLES[order]
     return Taps(size, base.astype(np.int64) - 1 + PAD, (weights * (1 - pole) ** 2).reshape(-1), pole)
+
+
+def coefficient_taps(size: int) -> Taps:
+    """Tabulate an axis so that `interpolate` gives the cubic spline's coefficients, with `PAD` beyond each end."""
+    index, pole = np.arange(-PAD, size + PAD), _POLES[3]
+    first = np.clip(index - 1, -PAD, size - PAD)
+    weights = np.zeros((len(index), TAPS))
+    weights[index + PAD, index - first] = (1 - pole) ** 2
+    return Taps(size, first + PAD, weights.reshape(-1), pole)
 
 
 def interpolate(array: Voxels, z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 1) -> Voxels:
@@ -148,6 +158,7 @@ def nearest(array: Voxels, z: Indices, y: Indices, x: Indices, *, workers: int =
     Parameters
     ----------
     array : ndarray, shape (z, y, x)
+        The voxels to pick from.
     z, y, x : ndarray of int64
         Indices inside the array.
     workers : int

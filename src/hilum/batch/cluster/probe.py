@@ -59,6 +59,7 @@ def version_of(name: str) -> str:
     Parameters
     ----------
     name : str
+        Name of the package as it is imported.
 
     Returns
     -------

@@ -77,6 +77,7 @@ def end_run(run: str) -> None:
     Parameters
     ----------
     run : str
+        The identity of the run.
     """
     _accepted.discard(run)
     _close(lambda pool: pool.run == run and not pool.key)

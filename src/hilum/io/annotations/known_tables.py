@@ -33,6 +33,7 @@ class KnownTable(NamedTuple):
     Parameters
     ----------
     columns : TableColumns
+        Which column is which.
     also : tuple of str
         Further columns that distinguish it.
     scores : mapping of str to str

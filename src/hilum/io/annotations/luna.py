@@ -209,6 +209,7 @@ def parse_point(row: CsvRow, table: PointTable, path: Path) -> tuple[float, ...]
     row : CsvRow
         With the columns of the table.
     table : PointTable
+        The columns of the table that the row comes from.
     path : Path
         For messages.
 

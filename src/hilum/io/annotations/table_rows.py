@@ -62,6 +62,13 @@ class TableColumns:
     InputError
         If the columns of the id, of a center or of a whole box are missing, two sizes are given, two columns are the
         same, or an option is out of range.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> columns = hilum.TableColumns(id="patient", x="left", y="back", z="up", diameter="size", axes="lps")
+    >>> columns.position, columns.size
+    (('left', 'back', 'up'), ('diameter',))
     """
 
     id: str = ""
@@ -264,6 +271,7 @@ def give_marks(scan: Scan, known: DatasetEntry) -> Scan:
     scan : Scan
         On its own grid.
     known : DatasetEntry
+        What the tables say about the scan.
 
     Raises
     ------

@@ -95,6 +95,7 @@ def entry_of(table: NoduleTable, names: Sequence[str]) -> tuple[DatasetEntry | N
     Parameters
     ----------
     table : NoduleTable
+        The table, read.
     names : sequence of str
         Of the scan, its series UID first; the first that the table has counts.
 

@@ -104,6 +104,7 @@ def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list
     Parameters
     ----------
     file : binary file
+        The open file, at its start.
     name : str
         Name of the file for the records.
     start : int
@@ -207,6 +208,7 @@ def decode_frames(path: Path, headers: Sequence[records.SliceHeader]) -> list[ND
     Parameters
     ----------
     path : Path
+        The file.
     headers : sequence of SliceHeader
         Frames of that file.
 

@@ -78,6 +78,7 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
     syntax : str
         Transfer Syntax UID.
     location : PixelLocation
+        Where the pixels lie in the file.
     """
     shared = _shared_fields(syntax, *[fields.get(tag, b"") for tag in _SHARED.values()])
     order, bits, signed = "big" if syntax == BIG_ENDIAN else "little", shared["bits_allocated"], shared["signed"]

@@ -30,6 +30,7 @@ class OrderedSlices(NamedTuple):
     Parameters
     ----------
     slices : tuple of SliceHeader
+        The headers, in order.
     duplicates : tuple of (int, SliceHeader)
         As `Stack` has them.
     points : ndarray, shape (slice, 3)
@@ -54,6 +55,7 @@ def fit_grid(
     uid : str
         Series Instance UID.
     line : OrderedSlices
+        The slices in order.
     axes : two ndarrays, shape (3,)
         Row and column direction, LPS.
     max_gap_mm : float

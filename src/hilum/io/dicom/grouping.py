@@ -37,6 +37,7 @@ class Group(NamedTuple):
     slices : list of SliceHeader
         Not ordered.
     series_uid, series_part, told_by, value : str
+        As in `hilum.io.dicom.records.Stack`.
     findings : tuple of Finding
         What was joined, or why the slices cannot be a volume.
     """

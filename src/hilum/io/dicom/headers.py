@@ -56,7 +56,9 @@ class HeaderLayout(NamedTuple):
     wanted : tuple of (int, slice)
         Tag of each element that is read, and the bytes of its value.
     syntax : str
+        The UID of the transfer syntax.
     location : PixelLocation
+        Where the pixels lie in the file.
     """
 
     structure: Callable[[bytes], Any]

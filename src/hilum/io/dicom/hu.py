@@ -72,6 +72,7 @@ def count_wrong_ranges(slices: Sequence[SliceHeader], stats: Sequence[FrameStats
     Parameters
     ----------
     slices : sequence of SliceHeader
+        The headers of the slices that were read.
     stats : sequence of FrameStats
         One per slice.
 

@@ -28,11 +28,13 @@ class FolderIndex(NamedTuple):
     root : Path
         Slice paths are relative to it.
     selection : FrameSelection
+        The frames that are CT slices, and how many others there are.
     findings : tuple of Finding
         On the folder and its files, not on a stack.
     stacks : tuple of Stack
         The largest first: the order in which `hilum info` numbers them.
     files : FileHeaders
+        The headers of all files.
     """
 
     root: Path
@@ -71,7 +73,9 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
     Parameters
     ----------
     path : Path
+        A folder, or one file.
     options : ReadOptions
+        What the user states about the scan.
 
     Raises
     ------
@@ -113,6 +117,7 @@ def read_files(root: Path, names: Iterable[str], *, aliases: Mapping[str, str] |
     Parameters
     ----------
     root : Path
+        The folder that the files lie in.
     names : iterable of str
         Relative to it.
     aliases : mapping of str to str, optional

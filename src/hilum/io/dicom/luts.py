@@ -45,6 +45,7 @@ def parse_lut(descriptor: bytes, data: bytes, kind: str, *, order: Any, signed: 
     kind : str
         Modality LUT Type (0028,3004).
     order : {"little", "big"}
+        Byte order of the words of the table.
     signed : bool
         Pixel Representation: whether the first mapped value is signed.
     negative : bool

@@ -103,6 +103,7 @@ def find_padding(
     mapped : ndarray of int, shape (row, column)
         The same after a Modality LUT, if there is one.
     header : SliceHeader
+        The header of the frame.
     rescale : tuple of float
         Slope and intercept.
     hu_range : sequence of float
@@ -138,7 +139,9 @@ def find_beyond_bits(stored: NDArray[Any], header: SliceHeader) -> NDArray[np.bo
     Parameters
     ----------
     stored : ndarray of int or uint, shape (row, column)
+        The words of the frame.
     header : SliceHeader
+        The header of the frame.
 
     Returns
     -------

@@ -59,6 +59,7 @@ def rescale_plain(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int
     stored : ndarray of int or uint, shape (row, column)
         As stored.
     header : SliceHeader
+        The header of the frame.
     out : ndarray of int16, shape (row, column), HU
         Filled. Must not share the memory of `stored`.
 
@@ -87,6 +88,7 @@ def read_plain(
     scratch : ndarray of int16, shape (row, column)
         As `hilum.io.dicom.voxels.stored_frames` takes it.
     out : ndarray of int16, shape (plane, row, column), HU
+        Where the frames go.
 
     Returns
     -------
@@ -133,6 +135,7 @@ class _Plan(NamedTuple):
     Parameters
     ----------
     rule : ShiftRule
+        Which number is added.
     all_words : tuple of int
         The range of all words of a plain frame.
     other_words : tuple of int

@@ -127,6 +127,7 @@ def read_stack(root: Path, stack: records.Stack, **options: Any) -> Scan:
     root : Path
         The folder that slice paths are relative to.
     stack : Stack
+        The stack to read.
     **options
         As `read_dicom` takes them.
 

@@ -31,6 +31,7 @@ class SliceHeader:
         Hashes of PatientID (PatientName where there is none), SeriesDescription and ImageComments, to compare them:
         they may hold anything. Empty where absent.
     image_type : tuple of str
+        The values of ImageType.
     rows, columns, samples : int
         0 where absent (samples: 1).
     pixel_spacing : tuple of float, mm
@@ -42,6 +43,7 @@ class SliceHeader:
     orientation : tuple of float
         Direction along a row, then down a column, LPS; empty where absent or not numbers.
     instance_number, acquisition_number : int or None
+        As written; None without one.
     acquisition_time, content_time : str
         As written, ``HHMMSS.FFFFFF``; empty where absent.
     slice_step, slice_location : float or None, mm
@@ -56,8 +58,11 @@ class SliceHeader:
     slope, intercept : float or None
         Stored value to Hounsfield units; None where absent, nan where it is not a number.
     rescale_type : str
+        The unit of rescaled values; empty without one.
     bits_allocated, bits_stored, high_bit : int
+        Bits of a word, bits in use, and the highest of them.
     signed, big_endian : bool
+        Whether words are signed, and whether the high byte comes first.
     native : bool
         Whether the pixels are uncompressed (the whole data set may be deflated).
     padding, padding_limit : int or None
@@ -203,6 +208,7 @@ class Stack:
     duplicates : tuple of (int, SliceHeader)
         ``(i, header)``: another slice at the position of ``slices[i]``; dropped if the pixels are the same.
     findings : tuple of Finding
+        What is odd about the slices.
     places : tuple of (float, float, float), (z, y, x)
         For slices that have to be shifted within their plane, or that lie between planes: where the first pixel of each
         slice lies, in voxels of the grid. Empty for slices that fill their planes.
@@ -247,6 +253,7 @@ class FrameSelection(NamedTuple):
     Parameters
     ----------
     slices : tuple of SliceHeader
+        The headers of the slices.
     findings : tuple of Finding
         One for each kind of frame that is ignored.
     modalities : tuple of str

@@ -29,6 +29,7 @@ class Region(NamedTuple):
     first, last : int
         Its slices; neighboring regions can share one.
     spacing : float, mm
+        Distance of neighboring slices.
     """
 
     first: int
@@ -42,6 +43,7 @@ def find_regions(heights: Heights) -> list[Region]:
     Parameters
     ----------
     heights : ndarray, shape (slice,), ascending, mm
+        Positions of the slices along the normal.
 
     Returns
     -------
@@ -78,7 +80,9 @@ def place_on_finest(heights: Heights, regions: list[Region]) -> tuple[Heights, f
     Parameters
     ----------
     heights : ndarray, shape (slice,), ascending, mm
+        Positions of the slices along the normal.
     regions : list of Region
+        The regions of equal spacing, in order.
 
     Returns
     -------
@@ -108,9 +112,11 @@ def widest_unseen(heights: Heights, thickness: Heights, regions: list[Region]) -
     Parameters
     ----------
     heights : ndarray, shape (slice,), ascending, mm
+        Positions of the slices along the normal.
     thickness : ndarray, shape (slice,), mm
         SliceThickness; nan where unknown.
     regions : list of Region
+        The regions of equal spacing, in order.
 
     Returns
     -------

@@ -58,6 +58,7 @@ def split_volumes(members: list[SliceHeader]) -> list[Part]:
     Parameters
     ----------
     members : list of SliceHeader
+        The headers of the slices.
 
     Returns
     -------

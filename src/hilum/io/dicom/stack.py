@@ -75,6 +75,7 @@ def leave_out(
     Parameters
     ----------
     members : sequence of SliceHeader
+        The headers of all slices.
     damaged : sequence of SliceHeader
         Some of them.
     max_gap_mm, tilt
@@ -101,6 +102,7 @@ def name_damaged(stack: Stack, files: Mapping[str, str]) -> Stack:
     Parameters
     ----------
     stack : Stack
+        The stack without its damaged slices.
     files : mapping of str to str
         Name in messages of each file, by its path.
 

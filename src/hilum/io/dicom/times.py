@@ -21,6 +21,7 @@ def split_by_time(members: list[SliceHeader]) -> tuple[str, list[list[SliceHeade
     Parameters
     ----------
     members : list of SliceHeader
+        The headers of the slices.
 
     Returns
     -------

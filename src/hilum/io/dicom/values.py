@@ -36,6 +36,7 @@ def refuse_values(members: Sequence[SliceHeader]) -> Finding | None:
     Parameters
     ----------
     members : sequence of SliceHeader
+        The headers of the slices.
 
     Returns
     -------
@@ -126,6 +127,7 @@ def note_values(members: Sequence[SliceHeader]) -> tuple[Finding, ...]:
     Parameters
     ----------
     members : sequence of SliceHeader
+        The headers of the slices.
 
     Returns
     -------
@@ -160,7 +162,9 @@ def with_sign(stack: Stack, *, signed: bool) -> Stack | None:
     Parameters
     ----------
     stack : Stack
+        The stack.
     signed : bool
+        Whether its words are signed.
 
     Returns
     -------
@@ -191,7 +195,9 @@ def state_rescale(
     Parameters
     ----------
     members : sequence of SliceHeader
+        The headers of the slices.
     options : ReadOptions
+        What the user states about the scan.
 
     Returns
     -------

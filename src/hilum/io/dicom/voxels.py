@@ -36,7 +36,9 @@ def read_voxels(root: Path, stack: Stack, options: ReadOptions) -> tuple[Stack, 
     root : Path
         The folder that slice paths are relative to.
     stack : Stack
+        The stack to read.
     options : ReadOptions
+        What the user states about the scan.
 
     Returns
     -------

@@ -22,6 +22,7 @@ def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
     scan : Scan
         On its own grid, as `hilum.read` returns it.
     files : sequence of LabelFile
+        The files to read, in this order; none gives the scan as it is.
 
     Returns
     -------
@@ -32,6 +33,14 @@ def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
     ------
     InputError
         If a file cannot be read or does not belong to the scan, or two label maps have one name.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("ct.nii.gz")
+    >>> file = hilum.LabelFile("lungs.nii.gz", "map", name="lungs", values=(("right", 1), ("left", 2)))
+    >>> dict(hilum.attach_labels(scan, [file]).label_maps["lungs"].values)
+    {'right': 1, 'left': 2}
     """
     maps: dict[str, LabelMap] = dict(scan.label_maps)
     notes: list[Note] = []

@@ -15,9 +15,11 @@ def choose_region(listed: RegionList, name: str, path: Path, *, is_empty: Callab
     Parameters
     ----------
     listed : RegionList
+        The regions of the file.
     name : str
         As `RegionList.names` has it, or without a number.
     path : Path
+        The file, for the message of an error.
     is_empty : callable
         Whether a region has nothing that could be filled.
 
@@ -52,11 +54,15 @@ def check_series(
     Parameters
     ----------
     listed : RegionList
+        The regions of the file.
     region : Region
+        The region that was chosen.
     images : set of str
         The images that the contours or frames of the region name, by SOP Instance UID; empty if they name none.
     scan : Scan
+        The scan that it should belong to.
     path : Path
+        The file, for the message of an error.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from hilum.errors import AnnotationError, GeometryError, UnsupportedError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.io.volumes import formats
 from hilum.io.volumes.volume_file import VolumeFile
-from hilum.ops.labels.shares import measure_labels
+from hilum.ops.labels.shares import label_extents
 from hilum.scan import LabelMap, Note
 from hilum.scan_ref import LabelGrid
 from hilum.volume import Mask
@@ -73,7 +73,7 @@ def read_label_map(
     else:
         mask = Mask(array, file.header.geometry)
         _check_place(mask, scan_grid, path)
-    present = list(measure_labels(array))
+    present = list(label_extents(mask))
     if not present:
         notes.append(Note("empty-labels", f"{name}: its file marks no voxel"))
     names = _names(name, present, dict(values or file.header.label_names), stated=bool(values), path=path)

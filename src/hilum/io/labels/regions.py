@@ -39,6 +39,7 @@ class Region:
     Parameters
     ----------
     number : int
+        The number that the file gives it.
     name : str
         As in the file, without control characters.
     type : str
@@ -60,6 +61,7 @@ class RegionList:
     Parameters
     ----------
     kind : {"rtstruct", "seg"}
+        A structure set or a segmentation.
     sop_uid : str
         Of the file; copies of it have the same.
     series_uids : tuple of str
@@ -69,6 +71,7 @@ class RegionList:
     image_uids : frozenset of str
         The images that it refers to in its header, by SOP Instance UID.
     regions : tuple of Region
+        In the order of the file.
     """
 
     kind: Literal["rtstruct", "seg"]
@@ -137,6 +140,7 @@ def open_dataset(path: Path, keywords: Sequence[str] | None = None) -> Any:
     Parameters
     ----------
     path : Path
+        The DICOM file.
     keywords : sequence of str, optional
         The only elements to read.
 

@@ -34,6 +34,7 @@ class _Contours(NamedTuple):
     Parameters
     ----------
     closed : list of ndarray, each shape (n, 3), (x, y, z), LPS mm
+        The corners of each closed line.
     images : list of str
         The image that each of them was drawn on; empty where unknown.
     xor : bool
@@ -56,7 +57,9 @@ def read_rtstruct(
     Parameters
     ----------
     path : Path
+        The DICOM file.
     scan : Scan
+        The scan that the contours were drawn on.
     regions : sequence of (str, str)
         The name of each region in the file, and the name of its label map.
     xor : bool

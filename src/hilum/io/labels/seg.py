@@ -47,7 +47,9 @@ def read_seg(
     Parameters
     ----------
     path : Path
+        The DICOM file.
     scan : Scan
+        The scan that the segmentation belongs to.
     regions : sequence of (str, str)
         The label of each segment in the file, and the name of its label map.
 

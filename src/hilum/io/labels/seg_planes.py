@@ -26,9 +26,11 @@ class Plane(NamedTuple):
     Parameters
     ----------
     position : tuple of float, (x, y, z), LPS mm
+        The center of its first pixel.
     orientation : six floats
         Row direction, then column direction, LPS.
     spacing : tuple of float, (row, column), mm
+        Distance of pixel centers.
     step, thickness : float, mm
         SpacingBetweenSlices and SliceThickness; 0 where absent.
     """
@@ -46,6 +48,7 @@ class SegGrid(NamedTuple):
     Parameters
     ----------
     geometry : Geometry
+        Where its voxels lie.
     starts : list of (int, int, int), (z, y, x)
         Where the first pixel of each frame lies.
     moved : float
@@ -65,6 +68,7 @@ def fit_planes(planes: Sequence[Plane], shape: tuple[int, int], scan: Geometry, 
     planes : sequence of Plane
         At least one.
     shape : tuple of int, (rows, columns)
+        Number of pixels of a frame.
     scan : Geometry
         The grid of the scan. Frames on its slices have its slice spacing.
     path : Path

@@ -33,7 +33,9 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[np.generic], *, where: Pa
     Parameters
     ----------
     shape : tuple of int
+        Number of voxels along each axis.
     dtype : dtype
+        The type of a voxel.
     where : Path
         The file that declares them.
 
@@ -226,6 +228,7 @@ def truncated(present: int, expected: int, where: Path, *, packed: bool = False)
     present, expected : int
         Bytes.
     where : Path
+        The file.
     packed : bool
         Whether packed data end, so that the unpacked size is unknown.
     """

@@ -51,11 +51,14 @@ class Store(Format):
     files : tuple of str
         The files that a volume has at least, each the name of the volume and one of these. The first shows that the
         volume exists.
+    in_order : bool
+        Whether the CT must be written before the masks, whose files name it.
     """
 
     name: str
     open: Callable[[Path], open_volumes.OpenVolume]
     files: tuple[str, ...]
+    in_order: bool = False
 
 
 _ZARR_FILES = (".zarr/zarr.json", ".zarr/0/zarr.json", ".zarr/0/c/0/0/0")
@@ -70,7 +73,16 @@ FORMATS: dict[str, Format] = {
         Format(".nrrd", nrrd.read_nrrd, nrrd.read_nrrd_header, nrrd.write_nrrd),
         Format(".nhdr", nrrd.read_nrrd, nrrd.read_nrrd_header, None),
         Store(".npy", npy.read_npy, npy.read_npy_header, npy.write_npy, "npy", npy.open_npy, (".npy", ".json")),
-        Store(".zarr", ome_zarr.read_zarr, read_zarr_header, ome_zarr.write_zarr, "zarr", OpenZarr, _ZARR_FILES),
+        Store(
+            ".zarr",
+            ome_zarr.read_zarr,
+            read_zarr_header,
+            ome_zarr.write_zarr,
+            "zarr",
+            OpenZarr,
+            _ZARR_FILES,
+            in_order=True,
+        ),
         Store(".b2nd", b2nd.read_b2nd, b2nd.read_b2nd_header, b2nd.write_b2nd, "b2nd", b2nd.OpenB2nd, (".b2nd",)),
     )
 }

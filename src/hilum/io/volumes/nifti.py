@@ -155,6 +155,7 @@ def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
     Parameters
     ----------
     geometry : Geometry
+        The grid.
     kind : str
         A key of `DATATYPES`.
     description : str

@@ -46,7 +46,9 @@ def read_geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geom
     Parameters
     ----------
     header : nibabel.Nifti1Header or nibabel.Nifti2Header
+        The header that was read.
     shape : tuple of int, (z, y, x)
+        Number of voxels along each axis.
     path : Path
         For messages.
 
@@ -86,6 +88,7 @@ def flip_xy(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     vectors : ndarray, shape (..., 3), (x, y, z)
+        The vectors to turn; not changed.
 
     Returns
     -------

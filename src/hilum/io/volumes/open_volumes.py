@@ -44,6 +44,7 @@ class OpenVolume(Protocol):
         start : sequence of int, (z, y, x)
             Its first voxel.
         size : sequence of int, (z, y, x)
+            Number of voxels along each axis.
 
         Returns
         -------
@@ -63,7 +64,9 @@ class OpenArray:
     Parameters
     ----------
     array : ndarray, shape (z, y, x)
+        The voxels.
     geometry : Geometry
+        Where they lie.
     resident : bool
         Whether the array is in memory, not a map of a file.
     """
@@ -84,6 +87,7 @@ def check_box(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -
     Parameters
     ----------
     shape, start, size : sequence of int, (z, y, x)
+        Size of the volume, and first voxel and size of the box.
 
     Raises
     ------
@@ -112,8 +116,11 @@ def read_padded_box(volume: OpenVolume, start: Sequence[int], size: Sequence[int
     Parameters
     ----------
     volume : OpenVolume
+        The volume to copy from.
     start, size : sequence of int, (z, y, x)
+        First voxel, which may be negative, and number of voxels.
     fill : float
+        The value outside the volume.
 
     Returns
     -------

@@ -103,6 +103,7 @@ def placement_of(volume: Volume, *, series_uid: str = "") -> Placement:
     Parameters
     ----------
     volume : Volume
+        The volume whose grid is described.
     series_uid : str
         Stored if it is a UID.
     """

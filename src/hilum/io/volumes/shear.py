@@ -51,9 +51,11 @@ def straighten(
     Parameters
     ----------
     shape : tuple of int, (z, y, x)
+        Number of voxels of the sheared grid.
     steps : ndarray, shape (3, 3), LPS mm
         One row (x, y, z) for each array axis, in the order z, y, x; finite and not zero.
     origin : ndarray, shape (3,), LPS mm
+        Position of the first voxel of the sheared grid.
     path : Path
         For messages.
 
@@ -114,6 +116,7 @@ def unshear(volume: Volume, shear: Shear, *, fill: float, order: int) -> Volume:
     volume : Volume
         On the straight grid, with the planes not yet shifted.
     shear : Shear
+        How far each plane is shifted, and the straight grid.
     fill : float
         The value beside a plane.
     order : {3, 0}

@@ -38,6 +38,7 @@ class VolumeHeader:
     Parameters
     ----------
     geometry : Geometry
+        Where the voxels lie.
     series_uid : str
         As the header has it, which may be no UID; empty where it has none.
     notes : tuple of Note
@@ -74,6 +75,7 @@ class BlockHeader(VolumeHeader):
     dtype : dtype
         With the byte order of the file.
     packing : str
+        How the block is packed, such as ``gzip``; empty if it is not.
     packed_size : int
         Bytes of the packed block; -1 for all that follow.
     skip : int
@@ -96,6 +98,7 @@ class VolumeFile:
     Parameters
     ----------
     header : VolumeHeader
+        The header that was read.
     array : ndarray, shape (z, y, x)
         Stored values, of the file's own type.
     """
@@ -171,6 +174,7 @@ def volume_file(header: VolumeHeader, array: NDArray[Any], notes: Iterable[Note]
     Parameters
     ----------
     header : VolumeHeader
+        The header that was read.
     array : ndarray, shape (z, y, x)
         Of any byte order; swapped in place where it is not the machine's.
     notes : iterable of Note
@@ -214,11 +218,15 @@ def make_geometry(
     Parameters
     ----------
     shape : sequence of int, (z, y, x)
+        Number of voxels along each axis.
     spacing : sequence of float, (z, y, x), mm
+        Distance of voxel centers.
     origin : sequence of float, (x, y, z), LPS mm
+        Position of the first voxel.
     direction : three unit vectors (x, y, z), LPS
         Of the array axes z, y, x.
     where : Path
+        The file, for the message of an error.
 
     Raises
     ------
@@ -247,10 +255,13 @@ def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Seque
     Parameters
     ----------
     shape : sequence of int, (z, y, x)
+        Number of voxels along each axis.
     steps : array_like, shape (3, 3), LPS mm
         One row (x, y, z) for each array axis, in the order z, y, x.
     origin : sequence of float, (x, y, z), LPS mm
+        Position of the first voxel.
     where : Path
+        The file, for the message of an error.
 
     Raises
     ------

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import read_only
-from hilum._kernels.resample.label_shares import count_shares, list_parts
+from hilum._kernels.resample.label_shares import count_shares, list_parts, rank_parts, sum_parts, take_parts
 from hilum.ops.labels.shares import WHOLE
 
 _CENTROID = 0.03  # voxels by which the centroid may be moved
@@ -57,6 +57,7 @@ def fill_greatest(
     shares : ndarray of uint8, shape (z, y, x)
         The share of each voxel, `hilum.ops.labels.shares.WHOLE` for all of it.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
     exact : tuple of float and ndarray, shape (3,), optional
         Volume in voxels and centroid (z, y, x) of the label, if the shares are only estimates.
 
@@ -72,46 +73,70 @@ def fill_greatest(
     parts = np.empty(int(partial.sum()), np.int64)
     flat = source.reshape(-1)
     list_parts(flat, flat[: flat.size // 8 * 8].view(np.uint64), WHOLE, parts)
-    values = flat[parts].astype(np.float64)
-    total = whole + float(values.sum()) / WHOLE
-    total = total if exact is None else exact[0]
+    rows, columns = shares.shape[1:]
+    sums = np.zeros(4, np.int64)
+    sum_parts(flat, parts, rows, columns, sums)
+    total = whole + float(sums[0]) / WHOLE if exact is None else exact[0]
     wanted = min(int(total + 0.5) - whole, len(parts))
     if wanted <= 0:
         return Filling(parts[:0], whole, total)
-    middle = (np.array(shares.shape) - 1) / 2
-    points = np.array(np.unravel_index(parts, shares.shape)) - middle[:, None]
-    distance = _weighted_sum(points**2, np.square(spacing))
-    distance *= 1 / max(float(distance.max()), 1.0)
-    moment = _moment(counts)
-    aim = (moment + (values * points).sum(axis=1) / WHOLE) / (whole + values.sum() / WHOLE)
-    aim = aim if exact is None else exact[1] - middle
-    goal, limit = aim * whole - moment, _CENTROID * total
-    filled = _greatest(values / WHOLE - distance / (2 * WHOLE), wanted)
-    points -= aim[:, None]
-    if np.linalg.norm(goal - points[:, filled].sum(axis=1)) > limit:
-        filled = _with_centroid(values / WHOLE - _NEARNESS * distance, points, wanted, goal, limit)
-    return Filling(parts[filled], whole, total)
+    moment = np.array([float(count @ np.arange(len(count))) for count in counts])  # the sum of their positions
+    aim = (moment + sums[1:] / WHOLE) / (whole + sums[0] / WHOLE) if exact is None else exact[1]
+    candidates = _Candidates(flat, parts, shares.shape, wanted, aim * (whole + wanted) - moment)
+    middle = candidates.middle
+    curve = -np.square(spacing) / max(float((np.square(spacing) * middle**2).sum()), 1.0)
+    chosen, missing = candidates.choose(curve / 2 / WHOLE, np.zeros(3))
+    if np.linalg.norm(missing) > (limit := _CENTROID * total):
+        scale = np.maximum(aim, 2 * middle - aim) + 1.0
+        chosen = _with_centroid(candidates, _NEARNESS * curve, scale, limit)
+    return Filling(chosen, whole, total)
 
 
-def _moment(counts: tuple[NDArray[np.int64], ...]) -> NDArray[np.float64]:
-    """The sum of the positions of voxels, from the middle of their array, from their counts along each axis."""
-    return np.array([float(count @ (np.arange(len(count)) - (len(count) - 1) / 2)) for count in counts])
+class _Candidates(NamedTuple):
+    """The voxels that a label covers in part, of which it fills `wanted` with a certain sum of their positions."""
+
+    flat: NDArray[np.uint8]
+    parts: NDArray[np.int64]
+    shape: tuple[int, ...]
+    wanted: int
+    moment: NDArray[np.float64]
+
+    @property
+    def middle(self) -> NDArray[np.float64]:
+        return (np.array(self.shape) - 1) / 2
+
+    def choose(
+        self, curve: NDArray[np.float64], slope: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Choose those of the greatest worth, to 16 bits; of equal ones the first. And what their positions lack.
+
+        The worth is the share, plus a curve times the squared distance from the middle along each axis, plus a slope
+        times the distance.
+        """
+        _, rows, columns = self.shape
+        keys, counts = np.empty(len(self.parts), np.uint16), np.zeros(65536, np.int64)
+        weights = _STEPS * curve, _STEPS * slope, _STEPS / WHOLE
+        rank_parts(self.flat, self.parts, rows, columns, self.middle, *weights, keys, counts)
+        before = np.cumsum(counts)
+        last = int(np.searchsorted(before, self.wanted))
+        left = self.wanted - int(before[last] - counts[last])
+        chosen, sums = np.empty(self.wanted, np.int64), np.zeros(3, np.int64)
+        take_parts(self.parts, keys, last, left, rows, columns, chosen, sums)
+        return chosen, self.moment - sums
 
 
 def _with_centroid(
-    worth: NDArray[np.float64], points: NDArray[np.float64], wanted: int, moment: NDArray[np.float64], limit: float
-) -> NDArray[np.intp]:
-    """Choose `wanted` points, shape (3, n), of the greatest worth whose sum is `moment`, if possible to `limit`.
+    candidates: _Candidates, curve: NDArray[np.float64], scale: NDArray[np.float64], limit: float
+) -> NDArray[np.int64]:
+    """Choose voxels whose positions lack nothing, if possible to `limit`; `scale` is the label's size.
 
-    A slope over the label is added to the worth. It grows toward where chosen points are missing, in smaller steps when
-    a step does not help. If that does not end, as where whole planes of points have one worth, the slope is doubled
-    until points are missing on the other side, and then sought between.
+    A slope over the label is added to the worth. It grows toward where chosen voxels are missing, in smaller steps when
+    a step does not help. If that does not end, as where whole planes of voxels have one worth, the slope is doubled
+    until voxels are missing on the other side, and then sought between.
     """
-    scale = np.abs(points).max(axis=1) + 1.0
 
-    def choose(slope: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64], float]:
-        chosen = _greatest(worth + _weighted_sum(points, slope / scale), wanted)
-        lacking = moment - points[:, chosen].sum(axis=1)
+    def choose(slope: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
+        chosen, lacking = candidates.choose(curve, slope / scale)
         return chosen, lacking, float(np.linalg.norm(lacking))
 
     slope, rate = np.zeros(3), 4.0
@@ -119,7 +144,7 @@ def _with_centroid(
     for _ in range(_TURNS):
         if least <= limit:
             return best
-        tried = slope + rate * missing / scale / len(worth)
+        tried = slope + rate * missing / scale / len(candidates.parts)
         chosen, now, length = choose(tried)
         if length < least:
             slope, best, missing, least = tried, chosen, now, length
@@ -137,15 +162,3 @@ def _with_centroid(
             if least <= limit:
                 return best
     return best
-
-
-def _weighted_sum(points: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum of three rows with weights, in an order that depends on no library."""
-    z, y, x = points
-    return np.asarray(weights[0] * z + weights[1] * y + weights[2] * x)
-
-
-def _greatest(worth: NDArray[np.float64], wanted: int) -> NDArray[np.intp]:
-    """The indices of the greatest values, to 16 bits, whose stable order is quick to find."""
-    keys = np.rint(worth * -_STEPS).clip(-32768, 32767).astype(np.int16)
-    return np.argsort(keys, kind="stable")[:wanted]

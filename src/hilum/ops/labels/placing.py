@@ -6,19 +6,21 @@ order 1 a label fills the voxels of which it covers most, as many as its volume 
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.resample.spline import nearest
+from hilum.errors import InputError
 from hilum.geometry import Box, Geometry
+from hilum.ops.arguments import expect, geometry_of
 from hilum.ops.labels.filling import Filling, fill_greatest
-from hilum.ops.labels.shares import Axis, measure_labels, paint, parallel_shares, sampled_shares
+from hilum.ops.labels.shares import Axis, label_extents, paint, parallel_shares, sampled_shares
+from hilum.ops.regrid import find_turn, regrid_mask
 from hilum.ops.reorient import permute
-from hilum.ops.resample import regrid_mask
-from hilum.scan import LabelMap
-from hilum.volume import Mask
+from hilum.scan import LabelMap, Scan
+from hilum.volume import Mask, Volume
 
 _PARALLEL = 0.01  # voxels by which parallel axes may drift apart from one end of the grid to the other
 _LATTICE = 1e-4  # voxels by which the voxels of two grids may be apart and still be the same
@@ -33,10 +35,21 @@ class Placed:
     Parameters
     ----------
     label_map : LabelMap
+        The labels on the new grid.
     lost : dict of str to float
         Volumes in ml of the labels that lie in the grid but are too small for its voxels.
     outside : dict of str to float
         Volumes in ml of the parts of labels that lie outside the grid.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> mask = hilum.Mask(np.ones((4, 4, 4), np.uint8), hilum.Geometry((4, 4, 4), (1.0, 1.0, 1.0)))
+    >>> tumor = hilum.LabelMap(mask, {"tumor": 1})
+    >>> placed = hilum.place_label_map(tumor, hilum.Geometry((2, 4, 4), (1.0, 1.0, 1.0)))
+    >>> placed.lost, placed.outside
+    ({}, {'tumor': 0.032})
     """
 
     label_map: LabelMap
@@ -44,26 +57,50 @@ class Placed:
     outside: dict[str, float]
 
 
-def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, workers: int = 0) -> Placed:
+def place_label_map(
+    label_map: LabelMap, geometry: Geometry | Volume | Scan, *, order: Literal[0, 1] = 1, workers: int = 0
+) -> Placed:
     """Bring a label map to a grid.
 
     Parameters
     ----------
     label_map : LabelMap
         On any grid.
-    geometry : Geometry
-        The new grid.
-    order : {1, 0}
+    geometry : Geometry, Volume or Scan
+        The new grid, or what lies on it.
+    order : {1, 0}, default 1
         1 keeps the volume of each label to half a voxel and its centroid, as far as it lies in the grid; 0 takes the
         label at each voxel's center.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
     -------
     Placed
+
+    Raises
+    ------
+    InputTypeError
+        If an argument has another type; a `Mask` needs names: ``LabelMap(mask, {"tumor": 1})``.
+    InputError
+        If there is no such order.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> mask = hilum.Mask(np.ones((4, 4, 4), np.uint8), hilum.Geometry((4, 4, 4), (1.0, 1.0, 1.0)))
+    >>> tumor = hilum.LabelMap(mask, {"tumor": 1})
+    >>> fine = hilum.Geometry((10, 10, 10), (0.5, 0.5, 0.5), origin=(-0.5, -0.5, -0.5))
+    >>> round(hilum.place_label_map(tumor, fine).label_map.mask.volume_ml(), 6)
+    0.064
     """
-    found = measure_labels(label_map.mask.array, workers=workers)
+    do = "hilum.LabelMap(mask, {'tumor': 1}) names the labels of a mask"
+    label_map = expect(label_map, LabelMap, "label map", do=do)
+    if order not in (0, 1):
+        raise InputError(f"order is {order!r}, expected 1 (by volume) or 0 (nearest)", code="option")
+    geometry = geometry_of(geometry)
+    found = label_extents(label_map.mask, workers=workers)
     mask, axes, boxes = _turn(label_map.mask, geometry, {value: found[value].box for value in found})
     fillings: dict[int, Filling] = {}
     if axes is not None and all(map(_is_same, axes)):
@@ -91,18 +128,13 @@ def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, 
 
 def _turn(mask: Mask, geometry: Geometry, boxes: dict[int, Box]) -> tuple[Mask, _Axes | None, dict[int, Box]]:
     """Turn a mask and boxes in it so that its axes run as those of a grid, if they are parallel; else leave them."""
-    step = mask.geometry.inverse_affine @ geometry.affine
-    order = tuple(int(k) for k in np.abs(step[:3, :3]).argmax(axis=0))
-    if sorted(order) != [0, 1, 2]:
+    turn = find_turn(mask.geometry, geometry, drift=_PARALLEL)
+    if turn is None:
         return mask, None, boxes
-    flips = tuple(bool(step[order[k], k] < 0) for k in range(3))
-    turned = permute(mask, cast("tuple[int, int, int]", order), cast("tuple[bool, bool, bool]", flips))
+    turned = permute(mask, *turn)
     step = turned.geometry.inverse_affine @ geometry.affine
-    drift = np.abs(step[:3, :3] - np.diag(np.diag(step[:3, :3]))) @ geometry.shape
-    if drift.max() > _PARALLEL:
-        return mask, None, boxes
     axes = (Axis(float(step[k, k]), float(np.round(step[k, 3], 9)), geometry.shape[k]) for k in range(3))
-    return turned, cast("_Axes", tuple(axes)), {value: _turn_box(boxes[value], mask, order, flips) for value in boxes}
+    return turned, cast("_Axes", tuple(axes)), {value: _turn_box(boxes[value], mask, *turn) for value in boxes}
 
 
 def _turn_box(box: Box, mask: Mask, order: tuple[int, ...], flips: tuple[bool, ...]) -> Box:

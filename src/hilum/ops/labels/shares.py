@@ -7,6 +7,7 @@ the kernel of linear interpolation computes with other weights. Otherwise sample
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +57,16 @@ class LabelExtent(NamedTuple):
     box: Box
 
 
+_measured: WeakKeyDictionary[Mask, dict[int, LabelExtent]] = WeakKeyDictionary()
+
+
 def measure_labels(array: NDArray[np.uint8], *, workers: int = 1) -> dict[int, LabelExtent]:
     """Count the voxels of each label, and find its box.
 
     Parameters
     ----------
     array : ndarray of uint8, shape (z, y, x)
+        The labels, 0 for background.
     workers : int
         Threads; 0 for one per available core.
 
@@ -91,6 +96,25 @@ def measure_labels(array: NDArray[np.uint8], *, workers: int = 1) -> dict[int, L
     }
 
 
+def label_extents(mask: Mask, *, workers: int = 1) -> dict[int, LabelExtent]:
+    """As `measure_labels`; a mask never changes, so it is read once.
+
+    Parameters
+    ----------
+    mask : Mask
+        The labels, 0 for background.
+    workers : int
+        Threads; 0 for one per available core.
+
+    Returns
+    -------
+    dict of int to LabelExtent
+    """
+    if (found := _measured.get(mask)) is None:
+        found = _measured[mask] = measure_labels(mask.array, workers=workers)
+    return found
+
+
 def parallel_shares(
     array: NDArray[np.uint8], value: int, box: Box, axes: tuple[Axis, Axis, Axis], *, workers: int
 ) -> tuple[Box, NDArray[np.uint8]]:
@@ -99,12 +123,15 @@ def parallel_shares(
     Parameters
     ----------
     array : ndarray of uint8, shape (z, y, x)
+        The labels, 0 for background.
     value : int
+        The label.
     box : Box
         Of the label in `array`.
     axes : tuple of Axis
         Of the output, each along the same axis of `array`, in the same direction.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -170,8 +197,11 @@ def paint(shares: NDArray[np.uint8], out: NDArray[np.uint8], value: int, *, work
     Parameters
     ----------
     shares, out : ndarray of uint8, of the same shape
+        How much of each voxel the label covers, and the labels to change.
     value : int
+        The label.
     workers : int
+        Threads; 0 for one per available core.
     """
     source = read_only(shares)
     run_slabs(lambda a, b: paint_whole(source, WHOLE, out, value, a, b), len(out), workers=workers)

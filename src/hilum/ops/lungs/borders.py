@@ -24,9 +24,11 @@ def close_dents(air: BitMask, radius: float, excluded: BitMask, spacing: Vector)
     Parameters
     ----------
     air, excluded : BitMask
+        The lung, and the voxels that stay outside it.
     radius : float, mm
         Of the ball; at least a pixel.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
 
     Returns
     -------

@@ -45,6 +45,7 @@ class LungCells:
     Parameters
     ----------
     grid : CellGrid
+        Where the cells lie on the voxels.
     hu : ndarray of int16, shape (cz, cy, cx)
         Mean HU.
     labels : ndarray of uint8, shape (cz, cy, cx)
@@ -79,7 +80,9 @@ def find_lung_cells(hu: NDArray[np.int16], spacing: Vector, *, workers: int = 0)
     hu : ndarray of int16, shape (z, y, x), HU
         Axes to the head, the back and the left.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

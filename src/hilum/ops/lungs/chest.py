@@ -58,6 +58,7 @@ def divide_chest(
     Parameters
     ----------
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The mean value of each cell.
     size : tuple of float, (z, y, x), mm
         Size of a cell.
 
@@ -97,8 +98,11 @@ def find_middle(cells: NDArray[np.int16], body: NDArray[np.bool_], lungs: NDArra
     Parameters
     ----------
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The mean value of each cell.
     body, lungs : ndarray of bool, shape (cz, cy, cx)
+        The cells of the body, and those of the lungs.
     size : tuple of float, (z, y, x), mm
+        Edges of a cell.
 
     Returns
     -------
@@ -148,7 +152,9 @@ def find_organs(cells: NDArray[np.int16], size: Vector) -> BitMask:
     Parameters
     ----------
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The mean value of each cell.
     size : tuple of float, (z, y, x), mm
+        Edges of a cell.
 
     Returns
     -------

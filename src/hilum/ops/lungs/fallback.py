@@ -42,6 +42,7 @@ class LungResult(NamedTuple):
     Parameters
     ----------
     mask : Mask
+        The lungs: 1 right, 2 left.
     figures : dict of str to float
         From `hilum.ops.quality.measure.measure_lungs`.
     notes : tuple of Note

@@ -69,6 +69,7 @@ def model_digest(path: Path) -> str:
     Parameters
     ----------
     path : Path
+        The model's file.
 
     Returns
     -------
@@ -197,7 +198,9 @@ def body_boxes(
     hu : ndarray of int16, shape (z, y, x), HU
         Planes are axial.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

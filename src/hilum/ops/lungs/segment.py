@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError, one_line
+from hilum.ops.arguments import hu_of
 from hilum.ops.finite import check_finite
-from hilum.scan import AIRWAYS, LEFT_LUNG, LUNG_NAMES, RIGHT_LUNG
+from hilum.scan import AIRWAYS, LEFT_LUNG, LUNG_NAMES, RIGHT_LUNG, Scan
 from hilum.volume import Mask, Volume
 
 Pathology = Literal["include", "exclude"]
@@ -26,8 +27,11 @@ class LungOptions:
     Parameters
     ----------
     fill : bool
+        Whether holes are filled.
     pathology : {"include", "exclude"}
+        Whether diseased lung is included.
     airways : bool
+        Whether airways get a label.
     background : {"corner", "sides"}
         All as in `segment_lungs`.
 
@@ -97,7 +101,7 @@ OPTIONS: dict[str, frozenset[str]] = {
 
 
 def segment_lungs(
-    volume: Volume,
+    volume: Volume | Scan,
     *,
     method: str = "hilum",
     fill: bool = True,
@@ -111,27 +115,27 @@ def segment_lungs(
 
     Parameters
     ----------
-    volume : Volume
+    volume : Volume or Scan
         HU, int16.
-    method : str
+    method : str, default "hilum"
         A key of `METHODS`. ``"hilum"`` separates right and left by world directions, for any order of the array's axes
         (see `hilum.ops.lungs.hilum_method`). ``"tutorial3d"`` and ``"tutorial2d"`` follow the 2017 tutorial, along
         axis 0 of the array (see `hilum.ops.lungs.tutorial3d`, `hilum.ops.lungs.tutorial2d`). ``"onnx:PATH"`` runs a
         model (see `hilum.ops.lungs.onnx`).
-    fill : bool
+    fill : bool, default True
         Whether vessels, nodules and other solid parts inside the lungs belong to the mask.
-    dilate_mm : float, mm
+    dilate_mm : float, mm, default 0.0
         The mask is dilated by this distance at the end (`hilum.ops.morphology.dilate`), for nodules at the wall.
-    pathology : {"include", "exclude"}
+    pathology : {"include", "exclude"}, default "include"
         ``"hilum"`` only. Whether ground-glass that is brighter than the border of the lungs belongs to the mask.
         Consolidation at the wall and fluid do not: nothing tells them safely from heart, aorta, liver and spleen, and
         the measurements say how much may be missing. Nodules and masses are filled either way.
-    airways : bool
+    airways : bool, default False
         ``"hilum"`` only. Whether the trachea and main bronchi, with their walls, are labeled 3.
-    background : {"corner", "sides"}
+    background : {"corner", "sides"}, default "corner"
         ``"tutorial3d"`` only. The air around the patient is connected with the first voxel, as in the tutorial, or
         with any voxel of the four sides of the planes, which helps where the table divides the air.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
@@ -144,19 +148,30 @@ def segment_lungs(
     ------
     InputError
         If the method is unknown, the method does not have an option, or a float volume contains NaN or infinity.
+    InputTypeError
+        If the argument is neither a scan nor a volume of HU.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> from hilum.phantom.chest import make_phantom
+    >>> scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
+    >>> hilum.segment_lungs(scan).shape
+    (40, 64, 64)
     """
     if method not in METHODS and not method.startswith(MODEL):
         known = f"{', '.join(METHODS)}, {MODEL}PATH"
         raise InputError(f"no lung method {one_line(method, limit=60)!r}, expected one of {known}", code="method")
     if not (math.isfinite(dilate_mm) and dilate_mm >= 0):
         raise InputError(f"dilate_mm is {dilate_mm}, expected a distance of 0 mm or more", code="radius")
-    check_finite(volume.array)
+    ct = hu_of(volume)
+    check_finite(ct.array)
     options = LungOptions(fill=fill, pathology=pathology, airways=airways, background=background)
     _check_options(method, options)
     segment = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]
     labels = (RIGHT_LUNG, LEFT_LUNG, AIRWAYS) if airways else (RIGHT_LUNG, LEFT_LUNG)
     names = {1: "lungs"} if method in WITHOUT_SIDES else {label: LUNG_NAMES[label] for label in labels}
-    mask = Mask(segment(volume, options, workers), volume.geometry, names)
+    mask = Mask(segment(ct, options, workers), ct.geometry, names)
     if not dilate_mm:
         return mask
     from hilum.ops.morphology import dilate

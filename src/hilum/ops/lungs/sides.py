@@ -54,11 +54,13 @@ def find_parenchyma(cells: NDArray[np.int16], inside: NDArray[np.bool_], gas: Bi
     Parameters
     ----------
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The mean value of each cell.
     inside : ndarray of bool, shape (cz, cy, cx)
         Air inside the body.
     gas : BitMask
         From `hilum.ops.gas.find_walled_gas`.
     size : tuple of float, (z, y, x), mm
+        Edges of a cell.
 
     Returns
     -------
@@ -107,7 +109,9 @@ def label_sides(
     Parameters
     ----------
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The mean value of each cell.
     inside : ndarray of bool, shape (cz, cy, cx)
+        The cells of air inside the body.
     parenchyma : BitMask
         From `find_parenchyma`; not empty.
     gas : BitMask
@@ -115,6 +119,7 @@ def label_sides(
     airway : ndarray of bool, shape (cz, cy, cx)
         Cells of the trachea and the main bronchi.
     size : tuple of float, (z, y, x), mm
+        Edges of a cell.
     middle : float
         From `hilum.ops.lungs.chest.find_middle`.
 
@@ -137,9 +142,11 @@ def find_ground_glass(cells: NDArray[np.int16], labels: NDArray[np.uint8], size:
     Parameters
     ----------
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The mean value of each cell.
     labels : ndarray of uint8, shape (cz, cy, cx)
         From `label_sides`.
     size : tuple of float, (z, y, x), mm
+        Edges of a cell.
 
     Returns
     -------

@@ -49,6 +49,7 @@ def lung_stages(volume: Volume, *, workers: int = 0) -> Stages:
     volume : Volume of int16, HU
         Axes in any order; the stages have them to the head, the back and the left.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------

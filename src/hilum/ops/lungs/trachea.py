@@ -68,8 +68,11 @@ def find_airway(
     hu : ndarray of int16, shape (z, y, x), HU
         Axes to the head, the back and the left.
     spacing : tuple of float, (z, y, x), mm
+        Distance of voxel centers.
     cells : ndarray of int16, shape (cz, cy, cx), HU
+        The mean value of each cell.
     grid : CellGrid
+        Where the cells lie on the voxels.
     inside : ndarray of bool, shape (cz, cy, cx)
         Air inside the body.
     middle : float

@@ -40,9 +40,11 @@ class Steps2D(NamedTuple):
     Parameters
     ----------
     air, cleared : ndarray of bool, shape (y, x)
+        Below the threshold, and without what touches the border.
     labeled : ndarray of int32, shape (y, x)
         Components numbered from 1 in raster order of their first pixels.
     largest, eroded, closed, filled : ndarray of bool, shape (y, x)
+        The two largest components; eroded; closed; without holes.
     masked : ndarray, shape (y, x), HU
         The slice with -1024 HU outside `filled`.
     """
@@ -63,6 +65,7 @@ def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
     Parameters
     ----------
     slice_hu : ndarray, shape (y, x), HU
+        The slice.
 
     Returns
     -------
@@ -92,6 +95,7 @@ def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uin
     Parameters
     ----------
     hu : ndarray of int16 or float32, shape (z, y, x), HU
+        The volume.
     workers : int
         Threads; 0 for one per available core.
 

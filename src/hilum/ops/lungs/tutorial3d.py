@@ -26,6 +26,7 @@ def largest_pocket(hu: NDArray[np.int16], *, fill: bool, sides: bool = False, wo
     Parameters
     ----------
     hu : ndarray of int16 or float32, shape (z, y, x), HU
+        The volume.
     fill : bool
         Whether vessels and nodules become part of the mask.
     sides : bool

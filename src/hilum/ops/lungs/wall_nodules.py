@@ -95,7 +95,9 @@ def find_nodules(hu: NDArray[np.int16], cells: LungCells, *, workers: int = 1) -
     hu : ndarray of int16, shape (z, y, x), HU
         Axes to the head, the back and the left.
     cells : LungCells
+        Lungs, airways and organs on cells.
     workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
@@ -139,6 +141,7 @@ def find_masses(cells: LungCells) -> tuple[NDArray[np.uint8], list[NDArray[np.fl
     Parameters
     ----------
     cells : LungCells
+        Lungs, airways and organs on cells.
 
     Returns
     -------

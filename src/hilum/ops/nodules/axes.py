@@ -45,6 +45,7 @@ def to_world(points: ArrayLike, axes: Axes, geometry: Geometry | None = None) ->
     points : array_like, shape (n, 3)
         In the order of the table's columns.
     axes : Axes
+        The axes of the positions.
     geometry : Geometry, optional
         The scan's own grid, for voxels.
 
@@ -80,6 +81,7 @@ def place_marks(
     Parameters
     ----------
     marks : sequence of Marks
+        What the rows of tables say.
     geometry : Geometry, optional
         The scan's own grid, for voxels.
 
@@ -121,6 +123,7 @@ def inside_body(ct: Volume, points: ArrayLike) -> NDArray[np.bool_]:
     ct : Volume
         HU.
     points : array_like, shape (n, 3), (x, y, z), LPS mm
+        The positions to judge.
 
     Returns
     -------

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, InputError
 from hilum.geometry import Geometry
+from hilum.ops.arguments import expect, geometry_of, refuse_type
 from hilum.ops.nodules.interpolation import SignedDistances, signed_distances
 from hilum.ops.nodules.outlines import ContourPixel, check_contour_pixel, check_level, consensus_mask
-from hilum.scan import Nodule
+from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
 _SLAB_VOXELS = 2**20
@@ -53,8 +54,24 @@ class _NoduleShape(NamedTuple):
         return squared
 
 
+@overload
 def mask_nodules(
-    geometry: Geometry, nodules: Sequence[Nodule], *, level: float = 0.5, contour_pixel: ContourPixel = "exclude"
+    geometry: Scan, nodules: Sequence[Nodule] | None = ..., *, level: float = ..., contour_pixel: ContourPixel = ...
+) -> Mask: ...
+
+
+@overload
+def mask_nodules(
+    geometry: Geometry | Volume, nodules: Sequence[Nodule], *, level: float = ..., contour_pixel: ContourPixel = ...
+) -> Mask: ...
+
+
+def mask_nodules(
+    geometry: Geometry | Volume | Scan,
+    nodules: Sequence[Nodule] | None = None,
+    *,
+    level: float = 0.5,
+    contour_pixel: ContourPixel = "exclude",
 ) -> Mask:
     """Label each nodule on any grid, oblique and left-handed grids too: its readers' outlines, or a sphere.
 
@@ -70,13 +87,13 @@ def mask_nodules(
 
     Parameters
     ----------
-    geometry : Geometry
-        The grid of the mask.
-    nodules : sequence of Nodule
-        At most 255.
-    level : float
+    geometry : Scan, Volume or Geometry
+        The grid of the mask, or what lies on it.
+    nodules : sequence of Nodule, optional
+        At most 255; by default those of the scan.
+    level : float, default 0.5
         The fraction of a nodule's readers who must have outlined a position: above 0, at most 1.
-    contour_pixel : {"exclude", "include"}
+    contour_pixel : {"exclude", "include"}, default "exclude"
         Whether the pixels on an outline belong to the nodule. The readers of LIDC drew just outside the nodule.
 
     Returns
@@ -87,10 +104,24 @@ def mask_nodules(
     Raises
     ------
     AnnotationError
-        If there are more nodules than labels, or outlines that do not fit their grid.
+        If there are more nodules than labels, outlines that do not fit their grid, or a scan that was not searched for
+        nodules.
     InputError
         If `level` or `contour_pixel` is out of range.
+    InputTypeError
+        If an argument has another type.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> from hilum.phantom.chest import make_phantom
+    >>> scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
+    >>> hilum.mask_nodules(scan).shape
+    (40, 64, 64)
+    >>> bool((hilum.mask_nodules(scan.ct.geometry, scan.nodules[:1]).array <= 1).all())
+    True
     """
+    geometry, nodules = _drawn_on(geometry, nodules)
     if len(nodules) > 255:
         what = f"{len(nodules)} nodules, but a mask has at most 255 labels"
         raise AnnotationError(what, do="pass the nodules of one scan")
@@ -105,9 +136,31 @@ def mask_nodules(
     return Mask(labels, geometry)
 
 
+@overload
 def cover_nodules(
-    geometry: Geometry,
+    geometry: Scan,
+    nodules: Sequence[Nodule] | None = ...,
+    *,
+    samples: int = ...,
+    level: float = ...,
+    contour_pixel: ContourPixel = ...,
+) -> Volume: ...
+
+
+@overload
+def cover_nodules(
+    geometry: Geometry | Volume,
     nodules: Sequence[Nodule],
+    *,
+    samples: int = ...,
+    level: float = ...,
+    contour_pixel: ContourPixel = ...,
+) -> Volume: ...
+
+
+def cover_nodules(
+    geometry: Geometry | Volume | Scan,
+    nodules: Sequence[Nodule] | None = None,
     *,
     samples: int = 4,
     level: float = 0.5,
@@ -117,13 +170,16 @@ def cover_nodules(
 
     Parameters
     ----------
-    geometry : Geometry
-        The grid of the result.
-    nodules : sequence of Nodule
-    samples : int
+    geometry : Scan, Volume or Geometry
+        The grid of the result, or what lies on it.
+    nodules : sequence of Nodule, optional
+        By default those of the scan.
+    samples : int, default 4
         Number of evenly spaced sample positions in a voxel along each axis; 1 to 16.
-    level, contour_pixel
-        As for `mask_nodules`.
+    level : float, default 0.5
+        The fraction of a nodule's readers who must have outlined a position: above 0, at most 1.
+    contour_pixel : {"exclude", "include"}, default "exclude"
+        Whether the pixels on an outline belong to the nodule.
 
     Returns
     -------
@@ -134,10 +190,21 @@ def cover_nodules(
     Raises
     ------
     AnnotationError
-        If outlines do not fit their grid.
+        If outlines do not fit their grid, or a scan was not searched for nodules.
     InputError
         If an option is out of range.
+    InputTypeError
+        If an argument has another type.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> grid = hilum.Geometry((20, 20, 20), (1.0, 1.0, 1.0))
+    >>> share = hilum.cover_nodules(grid, [hilum.Nodule((9.5, 9.5, 9.5), diameter_mm=8.0)])
+    >>> round(float(share.array.sum())), share.array.dtype
+    (270, dtype('float32'))
     """
+    geometry, nodules = _drawn_on(geometry, nodules)
     if not 1 <= samples <= 16:
         raise InputError(f"samples is {samples}, expected 1 to 16", code="option")
     shapes = _shapes(geometry, nodules, level, contour_pixel)
@@ -166,7 +233,9 @@ def nodules_outside(geometry: Geometry, nodules: Sequence[Nodule]) -> tuple[int,
     Parameters
     ----------
     geometry : Geometry
+        The grid.
     nodules : sequence of Nodule
+        The nodules to look for.
 
     Returns
     -------
@@ -174,6 +243,26 @@ def nodules_outside(geometry: Geometry, nodules: Sequence[Nodule]) -> tuple[int,
         Positions in `nodules`.
     """
     return tuple(k for k, nodule in enumerate(nodules) if not geometry.contains(nodule.center))
+
+
+def _drawn_on(
+    geometry: Geometry | Volume | Scan, nodules: Sequence[Nodule] | None
+) -> tuple[Geometry, Sequence[Nodule]]:
+    """The grid and the nodules that a caller means."""
+    grid = geometry_of(geometry)
+    if nodules is None:
+        if not isinstance(geometry, Scan):
+            refuse_type(None, "sequence of nodules", do="pass a scan, or its nodules: scan.nodules")
+        if not (geometry.annotated or geometry.nodules):
+            do = "hilum.read(path, annotations=...) reads those of a table"
+            raise AnnotationError("the scan was not searched for nodules", do=do)
+        nodules = geometry.nodules
+    do = "pass those of a scan, scan.nodules, or a list of hilum.Nodule"
+    if not isinstance(nodules, Sequence):
+        refuse_type(nodules, "sequence of nodules", do=do)
+    for one in nodules:
+        expect(one, Nodule, "nodule", do=do)
+    return grid, nodules
 
 
 def _shapes(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, InputError
 from hilum.geometry import Geometry
+from hilum.ops.arguments import expect
 from hilum.scan import Nodule, Reading
 from hilum.volume import Mask
 
@@ -37,7 +38,8 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
     Parameters
     ----------
     reading : Reading
-    contour_pixel : {"exclude", "include"}
+        The reading to fill.
+    contour_pixel : {"exclude", "include"}, default "exclude"
         Whether the pixels on an outline belong to the nodule.
 
     Returns
@@ -51,7 +53,19 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
         If the outlines span more voxels than any image has, or an outline does not lie in one slice.
     InputError
         If `contour_pixel` is neither.
+    InputTypeError
+        If the argument is no reading.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((3, 20, 20), (2.0, 1.0, 1.0))
+    >>> square = np.array([[4.0, 4.0, 2.0], [10.0, 4.0, 2.0], [10.0, 10.0, 2.0], [4.0, 10.0, 2.0]])
+    >>> int(hilum.reading_mask(hilum.Reading(1, grid, (square,))).array.sum())
+    25
     """
+    reading = expect(reading, Reading, "reading", do="pass one of nodule.readings")
     check_contour_pixel(contour_pixel)
     low, high = _box([reading])
     mask = Mask(_fill(reading, low, high, contour_pixel), reading.grid.crop(low, high))
@@ -67,10 +81,11 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
     ----------
     nodule : Nodule
         With readings, all on one grid.
-    level : float
+    level : float, default 0.5
         A fraction of the readers who outlined this nodule, above 0: 0.5 for at least half of them, 1 for all. Several
         readings of one reader count as one reader.
     contour_pixel : {"exclude", "include"}
+        Whether the pixels on an outline belong to the nodule, as for `reading_mask`; by default they do not.
 
     Returns
     -------
@@ -83,7 +98,21 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
         If there is no reading, the readings are on several grids, or they span more voxels than any image has.
     InputError
         If the level is not above 0 and at most 1, or `contour_pixel` is neither.
+    InputTypeError
+        If the argument is no nodule.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((3, 20, 20), (2.0, 1.0, 1.0))
+    >>> square = np.array([[4.0, 4.0, 2.0], [10.0, 4.0, 2.0], [10.0, 10.0, 2.0], [4.0, 10.0, 2.0]])
+    >>> readings = hilum.Reading(1, grid, (square,)), hilum.Reading(2, grid, (square + (2.0, 0.0, 0.0),))
+    >>> nodule = hilum.Nodule((8.0, 7.0, 2.0), 7.0, readings)
+    >>> int(hilum.consensus_mask(nodule, level=1.0).array.sum()), int(hilum.consensus_mask(nodule).array.sum())
+    (15, 35)
     """
+    nodule = expect(nodule, Nodule, "nodule", do="pass one of scan.nodules; hilum.mask_nodules(scan) draws all")
     check_level(level)
     count, geometry, readers = _count(nodule.readings, contour_pixel)
     return Mask(count >= max(1, np.ceil(level * readers - 1e-9)), geometry)
@@ -121,7 +150,9 @@ def outline_pixels(points: NDArray[np.float64], grid: Geometry) -> NDArray[np.fl
     Parameters
     ----------
     points : ndarray, shape (n, 3), (x, y, z), LPS mm
+        The corners of the outline.
     grid : Geometry
+        The slices that it was drawn on.
 
     Returns
     -------
@@ -205,6 +236,7 @@ def fill_polygon(vertices: NDArray[np.float64], shape: tuple[int, ...]) -> tuple
     vertices : ndarray, shape (n, 2), (row, column)
         The last is joined to the first. Vertices may lie outside the image.
     shape : tuple of int, (rows, columns)
+        Size of the image in pixels.
 
     Returns
     -------

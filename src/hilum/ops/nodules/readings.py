@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.geometry import Vector
+from hilum.ops.arguments import expect
 from hilum.ops.nodules.outlines import ContourPixel, consensus_mask, reading_mask
 from hilum.scan import Nodule, Note, Reading, Scan
 
@@ -35,6 +36,7 @@ def cluster_readings(readings: Sequence[Reading], *, tolerance_mm: float, reader
     Parameters
     ----------
     readings : sequence of Reading
+        The readings of one scan.
     tolerance_mm : float
         The distance between slices is a good value: it joins what two readers outlined on neighboring slices.
     readers : int
@@ -92,6 +94,7 @@ def require_readers(scan: Scan, *, least: int) -> Scan:
     Parameters
     ----------
     scan : Scan
+        The scan, with readings.
     least : int
         Number of readers, at least 1. Several readings of one reader count as one reader. Nodules without outlines
         stay: nobody says how many readers found them.
@@ -135,6 +138,7 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
     nodule : Nodule
         With readings.
     contour_pixel : {"exclude", "include"}
+        Whether the pixels on an outline belong to the nodule; by default they do not.
 
     Returns
     -------
@@ -145,7 +149,22 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
     ------
     AnnotationError, InputError
         As for `hilum.ops.nodules.outlines.reading_mask` and `hilum.ops.nodules.outlines.consensus_mask`.
+    InputTypeError
+        If the argument is no nodule.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((3, 20, 20), (2.0, 1.0, 1.0))
+    >>> square = np.array([[4.0, 4.0, 2.0], [10.0, 4.0, 2.0], [10.0, 10.0, 2.0], [4.0, 10.0, 2.0]])
+    >>> readings = hilum.Reading(1, grid, (square,)), hilum.Reading(2, grid, (square + (2.0, 0.0, 0.0),))
+    >>> nodule = hilum.Nodule((8.0, 7.0, 2.0), 7.0, readings)
+    >>> hilum.agreement(nodule).round(2)
+    array([[1. , 0.6],
+           [0.6, 1. ]])
     """
+    nodule = expect(nodule, Nodule, "nodule", do="pass one of scan.nodules")
     grid = consensus_mask(nodule, contour_pixel=contour_pixel).geometry
     drawn = np.zeros((len(nodule.readings), *grid.shape), bool)
     for k, reading in enumerate(nodule.readings):
@@ -164,6 +183,7 @@ def mean_agreement(nodule: Nodule) -> float:
     Parameters
     ----------
     nodule : Nodule
+        A nodule with any number of readings.
 
     Returns
     -------
@@ -221,6 +241,7 @@ def least_distance(one: Cloud, other: Cloud, *, limit: float) -> float:
     Parameters
     ----------
     one, other : ndarray, shape (n, 3), mm
+        The two clouds, in the same axes.
     limit : float, mm
         Above 0. Larger distances are not computed exactly.
 

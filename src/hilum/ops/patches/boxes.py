@@ -26,6 +26,7 @@ def patch_start(center: ArrayLike, size: Sequence[int]) -> Box:
     center : array_like, shape (3,), (z, y, x)
         A fractional voxel index.
     size : sequence of int, (z, y, x)
+        Number of voxels along each axis.
 
     Returns
     -------
@@ -44,6 +45,7 @@ def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, f
     Parameters
     ----------
     volume : Volume or Mask
+        The volume to copy from.
     start : sequence of int, (z, y, x)
         First voxel; may lie outside.
     size : sequence of int, (z, y, x)
@@ -83,6 +85,7 @@ def cut_array(array: NDArray[Any], start: Sequence[int], size: Sequence[int], *,
     Parameters
     ----------
     array : ndarray, shape (z, y, x)
+        The array to copy from.
     start, size, fill
         As for `cut_patch`.
 
@@ -143,6 +146,7 @@ def padded_voxels(shape: Sequence[int], start: Sequence[int], size: Sequence[int
     shape : sequence of int, (z, y, x)
         The volume's.
     start, size : sequence of int, (z, y, x)
+        First voxel and number of voxels along each axis.
 
     Returns
     -------

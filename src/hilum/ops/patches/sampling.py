@@ -45,6 +45,7 @@ class Source(NamedTuple):
     array : ndarray of int16, uint8 or float32, shape (z, y, x), or None
         The voxels, C-contiguous, if they are in memory or mapped.
     shape : tuple of int, (z, y, x)
+        Number of voxels along each axis.
     cut : callable
         Takes the first voxel and the size of a box, and returns the padded box. Called for boxes that extend beyond
         the volume, and if there is no array.
@@ -64,6 +65,7 @@ class LabelTiles:
     flat : ndarray of uint8, shape (z * y * x,)
         C-contiguous and read-only.
     shape : tuple of int, (z, y, x)
+        Number of voxels along each axis.
     """
 
     flat: NDArray[np.uint8]
@@ -96,9 +98,11 @@ def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, ord
     source : Source
         Of int16 or float32.
     pose : Pose
+        Where the patch is, and how it is turned and zoomed.
     out : ndarray, shape (size, size, size)
         C-contiguous; receives the patch. int16 needs the finish `ROUND`.
     finish : Finish
+        How values are scaled.
     order : {1, 3}
         Order of the spline: linear or cubic.
 
@@ -145,6 +149,7 @@ def sample_labels(source: Source, pose: Pose, *, tiles: LabelTiles | None = None
     source : Source
         Of uint8.
     pose : Pose
+        Where the patch is, and how it is turned and zoomed.
     tiles : LabelTiles, optional
         The tiles of the array.
 
@@ -177,11 +182,13 @@ def copy_reoriented(source: Source, pose: Pose, out: NDArray[Any], finish: Finis
     Parameters
     ----------
     source : Source
+        The volume to copy from.
     pose : Pose
         Not `Pose.resampled`.
     out : ndarray, shape (size, size, size)
         Receives the patch; of the array's type, or float32 if the finish scales.
     finish : Finish
+        How values are scaled.
     """
     n, matrix = pose.size, pose.matrix
     start = [round(c - (n - 1) / 2) for c in pose.center]

@@ -94,6 +94,7 @@ def nodule_coverage(lungs: Mask, nodules: Mask) -> tuple[float, ...]:
     Parameters
     ----------
     lungs : Mask
+        The lung mask.
     nodules : Mask
         Labels 1, 2, ... as `hilum.mask_nodules` gives them, on the same grid.
 

@@ -62,6 +62,7 @@ def chest_cells(counted: MaskStats, ct: Volume, factors: Shape) -> ChestCells:
     counted : MaskStats
         Of the volume and the mask.
     ct : Volume
+        The volume in HU.
     factors : tuple of int, (z, y, x)
         Voxels in a cell.
 

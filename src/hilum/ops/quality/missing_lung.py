@@ -105,6 +105,7 @@ def before_ribs(
     Parameters
     ----------
     lung, ribs : ndarray of bool, shape (cz, cy, cx)
+        The cells of the lung, and those of the ribs.
     axis, step : int
         The axis of the lines, and 1 or -1 for their direction.
     wall : int

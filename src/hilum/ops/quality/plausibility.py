@@ -62,6 +62,7 @@ def note_implausible_values(volume: Volume) -> tuple[Note, ...]:
     Parameters
     ----------
     volume : Volume of int16, shape (z, y, x), HU
+        The volume.
 
     Returns
     -------
@@ -131,6 +132,7 @@ def why_not_hu(volume: Volume) -> str:
     Parameters
     ----------
     volume : Volume of int16, shape (z, y, x), HU
+        The volume.
 
     Returns
     -------

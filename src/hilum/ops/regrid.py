@@ -1,0 +1,183 @@
+"""Sample volumes and masks on any grid in the world, by world coordinates."""
+
+from dataclasses import replace
+from math import prod
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum._kernels.resample.oblique import sample_oblique
+from hilum._kernels.resample.spline import interpolate, make_taps, nearest
+from hilum.errors import GeometryError, InputError
+from hilum.geometry import Geometry
+from hilum.ops.finite import check_finite
+from hilum.ops.reorient import permute
+from hilum.volume import AnyVolume, Mask, Volume
+
+AIR_HU = -1000
+
+_HALF = 0.5 + 1e-6  # a position half way between two voxels rounds up, despite rounding errors of the affine
+_PARALLEL = 1e-3  # voxels by which parallel axes may drift apart from one end of the grid to the other
+
+
+class Turn(NamedTuple):
+    """How the axes of a volume are put in order so that they run as those of a grid, as `permute` takes it."""
+
+    order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+
+def regrid(
+    volume: AnyVolume, geometry: Geometry, *, order: int, outside: float | None = None, workers: int = 0
+) -> AnyVolume:
+    """Sample a volume at the voxels of a grid.
+
+    Parameters
+    ----------
+    volume : Volume or Mask, shape (z, y, x)
+        int16, uint8 or float32. A `Mask` always gets the label of the nearest voxel.
+    geometry : Geometry
+        Any grid in the world.
+    order : {3, 1, 0}
+        Cubic B-spline, linear, or nearest voxel.
+    outside : float, optional
+        The value of voxels beyond the volume: by default air for int16, and 0 for uint8 and masks.
+    workers : int
+        Threads; 0 for one per available core. The result does not depend on it.
+
+    Returns
+    -------
+    Volume or Mask
+        On `geometry`. The edge voxels of the volume reach half a voxel outward, as in `hilum.resample`.
+
+    Raises
+    ------
+    GeometryError
+        If the grid and the volume share no voxel.
+    InputError
+        If a part of the grid lies beyond a float volume, and `outside` does not say what is there.
+    """
+    if isinstance(volume, Mask):
+        order, outside = 0, 0.0
+    turn = find_turn(volume.geometry, geometry, drift=_PARALLEL)
+    if order:
+        check_finite(volume.array)  # one such voxel would spread
+    if turn is None:
+        return replace(volume, array=_oblique(volume, geometry, order, outside, workers), geometry=geometry)
+    turned = permute(volume, *turn)
+    step = turned.geometry.inverse_affine @ geometry.affine
+    positions = [np.round(step[k, k] * np.arange(n) + step[k, 3], 9) for k, n in enumerate(geometry.shape)]
+    ranges = [_inside(p, n) for p, n in zip(positions, turned.shape, strict=True)]
+    share = prod(part.stop - part.start for part in ranges) / prod(geometry.shape)
+    value = _value_outside(volume, share, outside)
+    kept = [p[part].clip(-0.5, n - 0.5) for p, part, n in zip(positions, ranges, turned.shape, strict=True)]
+    if order == 0 or all((p == np.rint(p)).all() for p in kept):
+        rounded = [np.floor(p + 0.5).clip(0, n - 1).astype(np.int64) for p, n in zip(kept, turned.shape, strict=True)]
+        array = nearest(turned.array, *rounded, workers=workers)
+    else:
+        taps = [make_taps(p, size=n, order=order) for p, n in zip(kept, turned.shape, strict=True)]
+        array = interpolate(turned.array, *taps, workers=workers)
+    if share < 1:
+        part, array = array, np.full(geometry.shape, value, volume.array.dtype)
+        array[tuple(ranges)] = part
+    return replace(volume, array=array, geometry=geometry)
+
+
+def find_turn(old: Geometry, new: Geometry, *, drift: float) -> Turn | None:
+    """Find how to put the axes of a grid in order so that they are parallel to those of another one.
+
+    Parameters
+    ----------
+    old, new : Geometry
+        The grid to turn, and the other one.
+    drift : float, voxels
+        How far axes may be from parallel, over the whole length of the new grid.
+
+    Returns
+    -------
+    Turn or None
+        None if the grids are turned against each other.
+    """
+    step = (old.inverse_affine @ new.affine)[:3, :3]
+    order = tuple(int(k) for k in np.abs(step).argmax(axis=0))
+    if sorted(order) != [0, 1, 2]:
+        return None
+    along = step[list(order)]
+    if (np.abs(along - np.diag(np.diag(along))) @ new.shape).max() > drift:
+        return None
+    flips = tuple(bool(along[k, k] < 0) for k in range(3))
+    return Turn(cast("tuple[int, int, int]", order), cast("tuple[bool, bool, bool]", flips))
+
+
+def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:
+    """Give each voxel of a grid the label of the nearest voxel of a mask, by world coordinates.
+
+    Parameters
+    ----------
+    mask : Mask, shape (z, y, x)
+        The labels.
+    geometry : Geometry
+        Any grid; its spacing, origin, shape and direction may differ from the mask's.
+
+    Returns
+    -------
+    Mask
+        On `geometry`; 0 where a voxel lies outside the mask's grid.
+    """
+    step = mask.geometry.inverse_affine @ geometry.affine  # from an index of the grid to an index of the mask
+    return replace(mask, array=_pick_nearest(mask.array, step, np.zeros(geometry.shape, np.uint8)), geometry=geometry)
+
+
+def share_inside(old: Geometry, new: Geometry) -> float:
+    """Estimate the fraction of a grid that lies in another one: 1 only if all of it does, 0 only if hardly any does."""
+    index = np.stack(np.meshgrid(*(np.linspace(0, n - 1, min(n, 33)) for n in new.shape), indexing="ij"), axis=-1)
+    return float(old.contains(new.index_to_world(index)).mean())
+
+
+def _oblique(
+    volume: Volume, geometry: Geometry, order: int, outside: float | None, workers: int
+) -> NDArray[np.generic]:
+    """The voxels of a grid that is turned against the volume's."""
+    share = share_inside(volume.geometry, geometry)
+    value = _value_outside(volume, share or share_inside(geometry, volume.geometry) / 2, outside)
+    step = volume.geometry.inverse_affine @ geometry.affine
+    out = np.full(geometry.shape, value, volume.array.dtype)
+    if order == 0:
+        return _pick_nearest(volume.array, step, out)
+    sample_oblique(volume.array, step, order=order, out=out, workers=workers)
+    return out
+
+
+def _pick_nearest(array: NDArray[Any], step: NDArray[np.float64], out: NDArray[Any]) -> NDArray[Any]:
+    """Fill a grid with the nearest voxels of an array; voxels outside the array keep their value."""
+    rows, columns = np.arange(out.shape[1])[:, None], np.arange(out.shape[2])[None, :]
+    for z, plane in enumerate(out):
+        inside = np.ones(plane.shape, np.bool_)
+        indices = []
+        for axis, size in enumerate(array.shape):
+            first = step[axis, 0] * z + step[axis, 3] + _HALF
+            index = np.floor(first + step[axis, 1] * rows + step[axis, 2] * columns).astype(np.int64)
+            inside &= (index >= 0) & (index < size)
+            indices.append(np.clip(index, 0, size - 1))
+        plane[:] = np.where(inside, array[tuple(indices)], plane)
+    return out
+
+
+def _inside(positions: NDArray[np.float64], size: int) -> slice:
+    """The ascending positions that lie in a line of voxels."""
+    first, stop = np.searchsorted(positions, -_HALF), np.searchsorted(positions, size - 1 + _HALF, side="right")
+    return slice(int(first), int(stop))
+
+
+def _value_outside(volume: Volume, share: float, outside: float | None) -> float:
+    """The value of voxels beyond a volume."""
+    if share <= 0:
+        do = "check that both are of one patient and in one frame of reference"
+        raise GeometryError("the grid shares no voxel with the volume: it lies elsewhere", do=do)
+    if share == 1 or outside is not None:
+        return outside or 0.0
+    if volume.array.dtype.kind == "f":
+        what = f"{1 - share:.0%} of the grid lies beyond the volume, and the air of float values is unknown"
+        raise InputError(what, do="state the value there: outside=...", code="option")
+    return AIR_HU if volume.array.dtype == np.int16 else 0.0

@@ -1,0 +1,146 @@
+"""The pictures of `hilum.plot`: found by tab, imported when used, and shown by a notebook by themselves, once."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from PIL import Image
+
+import hilum
+from hilum.ops.froc import froc
+from hilum.phantom import make_phantom
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("IPython")
+
+MARKS = np.array([[0.0, 0.0, 0.0, 9.0]])
+NAMES = ["compare", "froc", "histogram", "montage", "nodules", "overview", "steps", "surface", "window"]
+
+
+@pytest.fixture(scope="module")
+def scan():
+    phantom = make_phantom(seed=3, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0))
+    return replace(phantom.scan, lungs=phantom.lungs, annotated=True)
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_tab_finds_every_picture_and_imports_no_matplotlib():
+    code = "import sys, hilum; print(dir(hilum.plot)); print('matplotlib' in sys.modules, 'numba' in sys.modules)"
+    assert run(code) == [str(NAMES), "False False"]
+    assert "plot" in dir(hilum)
+
+
+def test_the_stub_names_the_same_functions_at_the_modules_that_draw_them():
+    stub = ast.parse((Path(hilum.__file__).parent / "plot.pyi").read_text(encoding="utf-8"))
+    listed = {node.names[0].asname: node.module for node in stub.body if isinstance(node, ast.ImportFrom)}
+    assert listed == {name: f"hilum.pictures.{name}" for name in NAMES}
+    modules = (Path(hilum.__file__).parent / "pictures").glob("*.py")
+    draw = {path.stem for path in modules if f"\ndef {path.stem}(" in path.read_text(encoding="utf-8")}
+    assert draw == set(NAMES)
+
+
+def test_a_name_that_is_none_lists_those_that_are():
+    with pytest.raises(AttributeError, match="its functions are compare, froc, histogram"):
+        _ = hilum.plot.montages
+
+
+def test_missing_matplotlib_is_one_line():
+    code = """
+import sys
+sys.modules["matplotlib"] = None
+import hilum
+try:
+    hilum.plot.montage
+except hilum.InputError as refused:
+    print(refused)
+"""
+    (line,) = run(code)
+    assert "matplotlib" in line
+    assert "pip install 'hilum[plots]'" in line
+
+
+def figures(scan):
+    """Each picture of a scan, by name."""
+    lungs = scan.lungs
+    bare = replace(scan, lungs=None)
+    yield "compare", hilum.plot.compare(scan, "default", hilum.recipe("tutorial2017"))
+    yield "froc", hilum.plot.froc(froc({"a": MARKS}, {"a": MARKS}, ["a"]))
+    yield "histogram", hilum.plot.histogram(scan, mask=lungs)
+    yield "montage", hilum.plot.montage(bare, lungs=lungs, every=10)
+    yield "nodules", hilum.plot.nodules(bare, lungs=lungs, most=1)
+    yield "overview", hilum.plot.overview(bare, lungs=lungs, slices=2)
+    yield "steps", hilum.plot.steps(scan)
+    yield "surface", hilum.plot.surface(bare, lungs=lungs)
+    yield "window", hilum.plot.window(scan)
+
+
+def test_a_notebook_shows_each_picture_as_a_png_of_its_size(scan):
+
+    shown = InteractiveShell.instance().display_formatter
+    seen = []
+    for name, figure in figures(scan):
+        bundle, _ = shown.format(figure)
+        assert set(bundle) == {"text/plain", "image/png"}, name
+        assert len(bundle["image/png"]) < 2 << 20, name
+        with Image.open(io.BytesIO(bundle["image/png"])) as image:
+            width, height = figure.get_size_inches() * figure.dpi
+            assert image.size == pytest.approx((width, height), abs=1), name
+            assert np.ptp(np.asarray(image.convert("L"))) > 200, name
+        seen.append(name)
+    assert seen == NAMES
+
+
+def test_pyplot_knows_no_figure_and_its_own_settings_show_it_once():
+    code = """
+import sys, hilum
+from hilum.phantom import make_phantom
+figure = hilum.plot.montage(make_phantom(seed=3, shape=(20, 32, 32), spacing=(8.0, 8.0, 8.0)).scan)
+print("matplotlib.pyplot" in sys.modules)
+import matplotlib
+matplotlib.use("agg")
+from matplotlib import pyplot
+print(pyplot.get_fignums())
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.pylabtools import select_figure_formats
+shell = InteractiveShell.instance()
+for form in ("png", "svg"):  # as %matplotlib inline sets them
+    select_figure_formats(shell, {form})
+    print(sorted(shell.display_formatter.format(figure)[0]))
+"""
+    lines = run(code)
+    assert lines[:3] == ["False", "[]", "['image/png', 'text/plain']"]
+    assert "image/svg+xml" in lines[3]
+
+
+def test_a_volume_is_drawn_as_its_scan_without_annotations(scan):
+    plain = hilum.plot.montage(scan.ct, every=10)
+    bare = hilum.plot.montage(replace(scan, lungs=None, nodules=(), annotated=False), every=10)
+    assert plain._repr_png_() == bare._repr_png_()
+    assert plain._repr_png_() != hilum.plot.montage(scan, every=10)._repr_png_()
+
+
+def test_lungs_given_with_a_scan_go_before_its_own(scan):
+    other = hilum.Mask(scan.lungs.array[:, ::-1], scan.lungs.geometry)
+    own, given = (hilum.plot.montage(scan, every=10, lungs=lungs) for lungs in (None, other))
+    assert own._repr_png_() != given._repr_png_()
+    assert given._repr_png_() == hilum.plot.montage(replace(scan, lungs=other), every=10)._repr_png_()
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"compare", "froc"}))
+@pytest.mark.parametrize("wrong", ["scan.mha", Path("series"), None, np.zeros((2, 2, 2), np.int16)])
+def test_what_is_no_scan_is_refused_with_the_right_call(name, wrong):
+    with pytest.raises(hilum.InputError, match=r"expected a Scan or a Volume.*hilum\.read"):
+        getattr(hilum.plot, name)(wrong)
