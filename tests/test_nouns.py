@@ -122,8 +122,8 @@ def test_what_nobody_can_write_to_is_kept(tmp_path):
 def test_other_things_than_numbers_are_refused():
     lists = Volume([[[1, 2]]], Geometry((1, 1, 2), (1.0, 1.0, 1.0)))
     assert lists.array.tolist() == [[[1, 2]]]
-    for array in (np.zeros(GRID.shape, object), np.zeros(GRID.shape, complex), np.zeros(GRID.shape, "S1"), None):
-        with pytest.raises(InputError, match="integers or real numbers"):
+    for array in (np.zeros(GRID.shape, object), np.zeros(GRID.shape, "S1"), None):
+        with pytest.raises(InputError, match="voxels are numbers"):
             Volume(array, GRID)
     with pytest.raises(InputError, match="masked array"):
         Volume(np.ma.zeros(GRID.shape), GRID)

@@ -121,7 +121,8 @@ class Geometry:
 
         Examples
         --------
-        >>> Geometry.from_affine_ras([[-2, 0, 0, 9], [0, -2, 0, 8], [0, 0, 5, 7], [0, 0, 0, 1]], (6, 5, 4))
+        >>> import hilum
+        >>> hilum.Geometry.from_affine_ras([[-2, 0, 0, 9], [0, -2, 0, 8], [0, 0, 5, 7], [0, 0, 0, 1]], (6, 5, 4))
         Geometry(shape=(4, 5, 6), spacing=(5, 2, 2) mm, origin=(-9, -8, 7), axes=SPL)
         """
         given = np.asarray(affine, np.float64)
@@ -273,7 +274,8 @@ class Geometry:
 
         Examples
         --------
-        >>> Geometry((10, 20, 30), (2.0, 0.5, 0.5))[9:3:-2, 5:]
+        >>> import hilum
+        >>> hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5))[9:3:-2, 5:]
         Geometry(shape=(3, 15, 30), spacing=(4, 0.5, 0.5) mm, origin=(0, 2.5, 18), axes=IPL)
         """
         chosen = [range(n)[part] for n, part in zip(self.shape, as_box(index), strict=True)]

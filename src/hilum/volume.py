@@ -27,7 +27,7 @@ class Volume(NDArrayOperatorsMixin):
     Parameters
     ----------
     array : array_like, shape (z, y, x)
-        The voxels, integers or real numbers; Hounsfield units as int16 for a CT. An array that owns its memory, or
+        The voxels, numbers; Hounsfield units as int16 for a CT. An array that owns its memory, or
         shows the whole of one that does, becomes read-only and is not copied; nor is one that nobody can write to. Any
         other, such as a writable part of a larger array, is copied.
     geometry : Geometry
@@ -42,7 +42,9 @@ class Volume(NDArrayOperatorsMixin):
 
     Examples
     --------
-    >>> volume = Volume(np.zeros((4, 5, 6), np.int16), Geometry((4, 5, 6), (2.0, 1.0, 1.0)))
+    >>> import hilum
+    >>> import numpy as np
+    >>> volume = hilum.Volume(np.zeros((4, 5, 6), np.int16), hilum.Geometry((4, 5, 6), (2.0, 1.0, 1.0)))
     >>> volume[::2, 1:3]
     Volume(int16, shape=(2, 2, 6), spacing=(4, 1, 1) mm, origin=(0, 1, 0), axes=SPL)
     """
@@ -124,7 +126,9 @@ class Volume(NDArrayOperatorsMixin):
 
         Examples
         --------
-        >>> Volume.from_array(np.zeros((4, 5, 6), np.int16), spacing=(2.5, 0.7, 0.7))
+        >>> import hilum
+        >>> import numpy as np
+        >>> hilum.Volume.from_array(np.zeros((4, 5, 6), np.int16), spacing=(2.5, 0.7, 0.7))
         Volume(int16, shape=(4, 5, 6), spacing=(2.5, 0.7, 0.7) mm, origin=(0, 0, 0), axes=SPL)
         """
         voxels = np.asarray(array)
@@ -216,7 +220,9 @@ class Volume(NDArrayOperatorsMixin):
 
         Examples
         --------
-        >>> volume = Volume.from_array(np.zeros((4, 5, 6), np.int16), spacing=(2.0, 1.0, 1.0))
+        >>> import hilum
+        >>> import numpy as np
+        >>> volume = hilum.Volume.from_array(np.zeros((4, 5, 6), np.int16), spacing=(2.0, 1.0, 1.0))
         >>> volume.crop((slice(1, 3), slice(0, 5), slice(2, 6))).shape == volume.crop((1, 0, 2), (3, 5, 6)).shape
         True
         """
@@ -252,9 +258,12 @@ class Mask(Volume):
 
     Examples
     --------
+    >>> import hilum
+    >>> import numpy as np
     >>> lungs = np.zeros((4, 50, 60), np.uint8)
     >>> lungs[:2, :25] = 1
-    >>> mask = Mask(lungs, Geometry((4, 50, 60), (2.0, 1.0, 1.0)), {1: "right lung", 2: "left lung"})
+    >>> grid = hilum.Geometry((4, 50, 60), (2.0, 1.0, 1.0))
+    >>> mask = hilum.Mask(lungs, grid, {1: "right lung", 2: "left lung"})
     >>> mask.volumes_ml()
     {'right lung': 6.0, 'left lung': 0.0}
     """
@@ -335,8 +344,8 @@ def _freeze(array: ArrayLike) -> NDArray[Any]:
             what = "numpy's masked array has voxels without a value"
             raise InputError(what, do="fill them: array.filled(-1024)", code="type")
         array = np.asarray(array)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"voxels are integers or real numbers, not {array.dtype}", code="type")
+    if array.dtype.kind not in "biufc":
+        raise InputError(f"voxels are numbers, not {array.dtype}", code="type")
     whole = array if array.base is None else array.base
     if type(whole) is np.ndarray and whole.flags.owndata and whole.flags.writeable and whole.nbytes == array.nbytes:
         whole.flags.writeable = array.flags.writeable = False
