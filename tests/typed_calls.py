@@ -20,6 +20,11 @@ def read() -> hilum.Scan:
     columns = hilum.TableColumns(id="patient", x="x", y="y", z="z", diameter="d", axes="ras")
     scan = assert_type(hilum.read(Path("scan"), series="1.2.3", annotations="nodules.csv", columns=columns), hilum.Scan)
     assert_type(hilum.write(scan.ct, "ct.nii.gz"), None)
+    assert_type(hilum.read_mask("lungs.nii.gz"), hilum.Mask)
+    one = assert_type(hilum.series("scan", pixels=False), tuple[hilum.Series, ...])[0]
+    assert_type(one.number, int)
+    assert_type(one.shape, tuple[int, int, int] | None)
+    assert_type(one.spacing, Vector | None)
     hilum.read(3)  # type: ignore[arg-type]
     hilum.read("scan", sereis="1.2.3")  # type: ignore[call-arg]
     assert_type(columns.named, dict[str, str])

@@ -119,6 +119,7 @@ def _draw_curves(
         panel.set_ylim(-8, 263)
         panel.legend(fontsize=8, loc="lower right")
     for panel in panels:
+        panel.locator_params(axis="x", nbins=6)
         panel.grid(color="0.9", linewidth=0.6)
 
 
