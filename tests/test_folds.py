@@ -232,7 +232,7 @@ def test_what_makes_no_folds_is_refused(run, tmp_path, capsys):
     ):
         with pytest.raises(InputError, match=text):
             make_folds(run, **options)
-    with pytest.raises(MissingInputError, match="no finished scan"):
+    with pytest.raises(MissingInputError, match="does not exist"):
         make_folds(tmp_path / "nothing")
     assert not (run / NAME).exists()
     make_folds(run, count=8)
