@@ -17,10 +17,7 @@ import hilum
 SOURCE = Path(hilum.__file__).parent
 PUBLIC = public_objects()
 ENTRY = re.compile(r"^(\S.*)\n((?:[ \t]+\S.*\n?|\n)*)", re.MULTILINE)  # a parameter, and what is said of it
-LATER = (
-    "volume", "scan", "ops.intensity", "ops.lungs.segment", "ops.morphology", "ops.nodules.masks", "ops.reorient",
-    "ops.resample", "ops.tissues", "pipeline", "recipes", "io.scan_files", "viewer.notebook",
-)  # fmt: skip
+LATER = ("volume", "scan", "viewer.notebook")
 WITH_EXAMPLES = sorted(path for path in SOURCE.rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
 
 

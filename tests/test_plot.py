@@ -15,10 +15,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
 import hilum
+from hilum.cli import main
 from hilum.ops.froc import froc
 from hilum.phantom import make_phantom
+from hilum.pictures import colors
 
-pytest.importorskip("matplotlib")
+matplotlib = pytest.importorskip("matplotlib")
 pytest.importorskip("IPython")
 
 MARKS = np.array([[0.0, 0.0, 0.0, 9.0]])
@@ -142,5 +144,56 @@ def test_lungs_given_with_a_scan_go_before_its_own(scan):
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"compare", "froc"}))
 @pytest.mark.parametrize("wrong", ["scan.mha", Path("series"), None, np.zeros((2, 2, 2), np.int16)])
 def test_what_is_no_scan_is_refused_with_the_right_call(name, wrong):
-    with pytest.raises(hilum.InputError, match=r"expected a Scan or a Volume.*hilum\.read"):
+    with pytest.raises(hilum.InputError, match=r"is no scan or volume; hilum\.(read|Volume\.from_array)\("):
         getattr(hilum.plot, name)(wrong)
+
+
+def test_a_montage_leaves_out_the_air_before_and_after_the_body_alone():
+    grid = hilum.Geometry((30, 40, 40), (5.0, 5.0, 5.0))
+    array = np.full(grid.shape, -1000, np.int16)
+    array[4:20, 10:30, 10:30], array[11:13] = 40, -1000  # air in the middle stays
+    titles = {}
+    for plane in ("axial", "coronal"):
+        figure = hilum.plot.montage(hilum.Volume(array, grid), plane=plane, every=2)
+        titles[plane] = figure.get_suptitle()
+        numbers = [text.get_text() for text in figure.axes[0].texts if text.get_text().isdigit()]
+        assert numbers == [str(k + 1) for k in (range(4, 20, 2) if plane == "axial" else range(10, 30, 2))]
+    assert titles["axial"].startswith("axial slices 5 to 19 of 30, 10 mm apart")
+    assert titles["coronal"].startswith("coronal slices 11 to 29 of 40, 10 mm apart")
+    empty = hilum.plot.montage(hilum.Volume(np.full(grid.shape, -1000, np.int16), grid), every=2)
+    assert empty.get_suptitle().startswith("axial slices 1 to 29 of 30")
+
+
+def test_the_froc_curve_runs_through_its_marks():
+    marks = np.array([[0.0, 0, 0, 0.9], [50, 0, 0, 0.5], [99, 0, 0, 0.4], [200, 0, 0, 0.3]])
+    score = froc({"a": marks}, {"a": np.array([[0.0, 0, 0, 9], [99, 0, 0, 9], [300, 0, 0, 9]])}, ["a", "b", "c"])
+    (panel,) = hilum.plot.froc(score).axes
+    curve, dots = (np.array(line.get_xydata()) for line in panel.lines)
+    drawn = curve[curve[:, 0] > 0]
+    for rate, sensitivity in dots:
+        near = drawn[np.abs(np.log2(drawn[:, 0] / rate)) < 0.05]
+        assert np.abs(near[:, 1] - sensitivity).min() < 0.01, rate
+
+
+def test_lungs_all_around_a_nodule_have_no_outline_at_the_edge_of_its_picture(scan):
+    everywhere = hilum.Mask(np.ones(scan.ct.shape, np.uint8), scan.ct.geometry)
+    for lungs, blue in ((everywhere, 0), (scan.lungs, 1)):
+        figure = hilum.plot.nodules(scan, lungs=lungs, most=4)
+        groups = [group for panel in figure.findobj(matplotlib.axes.Axes) for group in panel.collections]
+        lines = [color for group in groups for color in group.get_colors().tolist()]
+        assert (matplotlib.colors.to_rgba(colors.LABELS[1]) in map(tuple, lines)) == bool(blue)
+
+
+def test_a_scan_of_a_run_is_drawn_as_it_is_stored(tmp_path, scan):
+    hilum.write(scan, tmp_path / "1.2.3.mhd")
+    recipe = tmp_path / "coarse.toml"
+    recipe.write_text("[resample]\nspacing_mm = 6.0\n", encoding="utf-8")
+    assert main(["run", str(tmp_path / "1.2.3.mhd"), "--out", str(tmp_path / "OUT"), "--recipe", str(recipe)]) == 0
+    (one,) = hilum.open_run(tmp_path / "OUT")
+    drawn, same = hilum.plot.montage(one, every=10), hilum.plot.montage(one.scan(), every=10)
+    assert drawn._repr_png_() == same._repr_png_()
+
+
+def test_a_mask_is_drawn_over_its_scan(scan):
+    with pytest.raises(hilum.InputError, match=r"hilum\.plot\.montage\(scan, lungs=mask\)"):
+        hilum.plot.montage(scan.lungs)

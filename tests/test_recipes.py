@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import pickle
+from types import MappingProxyType
+
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,11 +12,11 @@ from small_runs import finished_scans
 
 import hilum
 from hilum import cli
-from hilum.errors import RecipeError
+from hilum.errors import InputTypeError, RecipeError
 from hilum.io.read_options import ReadOptions
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
-from hilum.recipe_sections import Output, Read
+from hilum.recipe_sections import Lungs, Output, Read, Resample
 from hilum.recipes import RECIPES, parse_recipe, recipe, recipe_fingerprint, recipe_toml, with_options
 from hilum.volume import Volume
 
@@ -140,3 +144,75 @@ def test_a_run_reads_as_the_command_line_says(tmp_path, capsys):
     assert run("in", "gap") == 1
     assert "--max-gap-mm 24" in capsys.readouterr().err
     assert run("in", "gap", "--max-gap-mm", "24") == 0
+
+
+BAD = [
+    ({"resample": {"spacing_mm": -1.0}}, "[resample]\nspacing_mm = -1.0"),
+    ({"resample": {"spacing_mm": "fine"}}, '[resample]\nspacing_mm = "fine"'),
+    ({"resample": {"order": 2}}, "[resample]\norder = 2"),
+    ({"resample": {"spacing": 1.0}}, "[resample]\nspacing = 1.0"),
+    ({"lungs": {"method": "best"}}, '[lungs]\nmethod = "best"'),
+    ({"lungs": {"method": "tutorial2d", "airways": True}}, '[lungs]\nmethod = "tutorial2d"\nairways = true'),
+    ({"read": {"rescale": [0.0, 1.0]}}, "[read]\nrescale = [0.0, 1.0]"),
+    ({"intensity": {"lower": 500.0}}, "[intensity]\nlower = 500.0"),
+    ({"nodules": {"min_readers": 1.5}}, "[nodules]\nmin_readers = 1.5"),
+    ({"output": 3}, "output = 3"),
+    ({"name": "no name"}, 'name = "no name"'),
+]
+
+
+@pytest.mark.parametrize(("values", "text"), BAD)
+def test_a_recipe_in_python_is_refused_as_its_toml_is(values, text):
+    with pytest.raises(RecipeError) as by_toml:
+        parse_recipe(text)
+    for make in (lambda: hilum.Recipe(**values), lambda: recipe().replace(**values)):
+        with pytest.raises(RecipeError) as refusal:
+            make()
+        assert by_toml.value.what in (refusal.value.what, str(refusal.value))
+    for section, keys in values.items():
+        if isinstance(keys, dict):
+            with pytest.raises(RecipeError):
+                recipe().replace(**{f"{section}__{key}": value for key, value in keys.items()})
+
+
+def test_an_unknown_section_is_refused():
+    for make in (lambda: recipe().replace(resmaple={}), lambda: recipe().replace(resmaple__order=1)):
+        with pytest.raises(RecipeError, match="unknown field `resmaple`"):
+            make()
+    with pytest.raises(RecipeError, match="name"):
+        recipe().replace(name__first="a")
+    with pytest.raises(RecipeError, match="an object is no value of a recipe"):
+        recipe().replace(resample__spacing_mm=object())
+
+
+def test_a_section_of_a_value_is_checked_too():
+    with pytest.raises(RecipeError, match=r"Invalid enum value 2 - at `\$\.resample\.order`"):
+        hilum.Recipe(resample=Resample(order=2))  # msgspec does not check what Python calls
+
+
+def test_a_changed_recipe_keeps_everything_else():
+    chosen = recipe("luna16")
+    coarse = chosen.replace(resample__spacing_mm=2.0)
+    assert coarse == chosen.replace(resample={"spacing_mm": 2.0})
+    assert coarse == parse_recipe('name = "luna16"\n[resample]\nspacing_mm = 2.0\n[lungs]\ndilate_mm = 5.0')
+    assert (coarse.lungs.dilate_mm, chosen.resample.spacing_mm) == (5.0, 1.0)
+    assert chosen.replace(lungs={"fill": False}).lungs == Lungs(dilate_mm=5.0, fill=False)
+    assert chosen.replace(lungs=Lungs(fill=False)).lungs.dilate_mm == 0.0
+    assert chosen.replace() == chosen
+    assert recipe_fingerprint(coarse) != recipe_fingerprint(chosen)
+    assert coarse.replace(name="coarse").name == "coarse"
+
+
+def test_a_recipe_takes_what_python_has_for_numbers():
+    made = hilum.Recipe(resample={"spacing_mm": np.array([2.0, 1.0, 1.0])}, nodules={"min_readers": np.int64(2)})
+    assert made.resample.spacing_mm == (2.0, 1.0, 1.0)
+    assert made == hilum.Recipe(resample=MappingProxyType({"spacing_mm": (2, 1, 1)}), nodules={"min_readers": 2})
+    assert hilum.Recipe(resample={"spacing_mm": np.float32(2)}) == hilum.Recipe(resample=Resample(spacing_mm=2))
+    assert recipe_fingerprint(hilum.Recipe()) == recipe_fingerprint(recipe())
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - pickled a moment ago
+
+
+def test_a_recipe_is_its_own_name():
+    assert recipe(recipe("luna16")) is RECIPES["luna16"]
+    with pytest.raises(InputTypeError, match=r"an int is no recipe; give default, tutorial2017, luna16, a \.toml file"):
+        recipe(3)

@@ -20,6 +20,11 @@ def read() -> hilum.Scan:
     columns = hilum.TableColumns(id="patient", x="x", y="y", z="z", diameter="d", axes="ras")
     scan = assert_type(hilum.read(Path("scan"), series="1.2.3", annotations="nodules.csv", columns=columns), hilum.Scan)
     assert_type(hilum.write(scan.ct, "ct.nii.gz"), None)
+    assert_type(hilum.read_mask("lungs.nii.gz"), hilum.Mask)
+    one = assert_type(hilum.series("scan", pixels=False), tuple[hilum.Series, ...])[0]
+    assert_type(one.number, int)
+    assert_type(one.shape, tuple[int, int, int] | None)
+    assert_type(one.spacing, Vector | None)
     hilum.read(3)  # type: ignore[arg-type]
     hilum.read("scan", sereis="1.2.3")  # type: ignore[call-arg]
     assert_type(columns.named, dict[str, str])
@@ -61,6 +66,9 @@ def geometry(scan: hilum.Scan) -> None:
     assert_type(grid.world_to_index(scan.nodules[0].center), NDArray[np.float64])
     assert_type(grid.contains([(0.0, 0.0, 0.0)]), NDArray[np.bool_])
     assert_type(grid.isclose(grid, tolerance=0.01), bool)
+    assert_type(grid[2:8, ::2], hilum.Geometry)
+    assert_type(grid.place, str)
+    assert_type(hilum.Geometry.from_affine_ras(grid.affine_ras, grid.shape[::-1]), hilum.Geometry)
 
 
 def volumes(scan: hilum.Scan) -> None:
@@ -69,7 +77,22 @@ def volumes(scan: hilum.Scan) -> None:
     ct = assert_type(hilum.Volume(np.zeros(grid.shape, np.int16), grid), hilum.Volume)
     mask = assert_type(hilum.Mask(np.zeros(grid.shape, np.uint8), grid), hilum.Mask)
     assert_type(ct.shape, tuple[int, int, int])
+    assert_type(ct.ndim, int)
+    assert_type(ct.dtype, np.dtype[Any])
     assert_type(ct.spacing, Vector)
+    assert_type(ct.origin, Vector)
+    assert_type(ct.direction, tuple[Vector, Vector, Vector])
+    assert_type(ct.affine_lps, NDArray[np.float64])
+    assert_type(ct.affine_ras, NDArray[np.float64])
+    assert_type(hilum.Volume.from_array(ct > 0, spacing=(2.0, 1.0, 1.0)), hilum.Volume)
+    assert_type(hilum.Mask.from_array([[[1]]], spacing=(2.0, 1.0, 1.0)), hilum.Mask)
+    assert_type(ct[2:8, ..., ::2], hilum.Volume)
+    assert_type(mask[2:8], hilum.Mask)
+    ct[0]  # type: ignore[index]
+    assert_type(ct.crop((slice(0, 4), slice(0, 4), slice(0, 4))), hilum.Volume)
+    assert_type(mask.names, Mapping[int, str])
+    assert_type(mask.volume_ml("right lung"), float)
+    assert_type(mask.volumes_ml(), dict[str | int, float])
     assert_type(ct.geometry, hilum.Geometry)
     assert_type(ct.crop((0, 0, 0), (4, 4, 4)), hilum.Volume)
     assert_type(mask.crop((0, 0, 0), (4, 4, 4)), hilum.Mask)

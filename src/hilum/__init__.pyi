@@ -1,5 +1,6 @@
 # The public interface on one page.
 from . import plot as plot
+from .datasets.inspection import series as series
 from .errors import AnnotationError as AnnotationError
 from .errors import FormatError as FormatError
 from .errors import GeometryError as GeometryError
@@ -14,7 +15,9 @@ from .errors import UnknownScanError as UnknownScanError
 from .errors import UnsupportedError as UnsupportedError
 from .geometry import Geometry as Geometry
 from .io.annotations.table_rows import TableColumns as TableColumns
+from .io.inspect import Series as Series
 from .io.labels.attach import attach_labels as attach_labels
+from .io.labels.label_maps import read_mask as read_mask
 from .io.scan_files import read as read
 from .io.scan_files import write as write
 from .ops.froc import Froc as Froc

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hilum.io.dicom.records import Finding
-    from hilum.io.inspect import SeriesRecord
+    from hilum.io.inspect import Series
     from hilum.outputs.records import DatasetRecord
     from hilum.scan import Note, Scan
 
@@ -119,24 +119,24 @@ _COLUMNS = (
 )
 
 
-def inspection_text(records: list[SeriesRecord]) -> str:
+def inspection_text(records: Sequence[Series]) -> str:
     """Format an inspection as a table of series, followed by each finding once."""
-    rows = [_COLUMNS, *(_row(number, series, alone=len(records) == 1) for number, series in enumerate(records, 1))]
+    rows = [_COLUMNS, *(_row(series, alone=len(records) == 1) for series in records)]
     columns = [k for k in range(len(_COLUMNS)) if k == 0 or any(row[k] for row in rows[1:])]
     widths = {k: max(len(row[k]) for row in rows) for k in columns}
     lines = ["  ".join(row[k].ljust(widths[k]) for k in columns).rstrip() for row in rows]
     series_of: dict[tuple[str, str, str, tuple[str, ...]], list[int]] = {}
-    for number, series in enumerate(records, 1):
+    for series in records:
         for finding in series.findings:
             key = finding.action, finding.code, finding.text, _unnamed_files(finding)
-            series_of.setdefault(key, []).append(number)
+            series_of.setdefault(key, []).append(series.number)
     for (action, code, text, files), numbers in series_of.items():
         names = "all" if len(numbers) == len(records) > 1 else ", ".join(map(str, numbers))
         lines.append(f"{names}: {action}, {code}: {text}")
         lines += [f"{'':12}{name}" for name in files]
-    for number, series in enumerate(records, 1):
+    for series in records:
         for one in series.regions:
-            lines.append(one_line(f"{number}: regions, {one.kind}, {one.file}: {', '.join(one.names)}"))
+            lines.append(one_line(f"{series.number}: regions, {one.kind}, {one.file}: {', '.join(one.names)}"))
     return "\n".join(lines)
 
 
@@ -147,16 +147,16 @@ def _unnamed_files(finding: Finding) -> tuple[str, ...]:
     return (*names[:_NAMED], *rest)
 
 
-def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
+def _row(series: Series, *, alone: bool) -> tuple[str, ...]:
     grid, folder = series.geometry, path_end(series.folder, limit=40) or "."
-    series_number = "" if series.number is None else str(series.number)
+    series_number = "" if series.series_number is None else str(series.series_number)
     size = "" if grid is None else f"{grid.shape[1]} x {grid.shape[2]}"
     spacing = "" if grid is None else " x ".join(f"{step:.4g}" for step in grid.spacing)
-    start = (str(number), folder, series_number, series.kernel, series.value, str(series.slices or ""), size, spacing)
-    return (*start, _verdict(series, alone=alone), series.series_uid)
+    names = (str(series.number), folder, series_number, series.kernel, series.phase)
+    return (*names, str(series.slices or ""), size, spacing, _verdict(series, alone=alone), series.uid)
 
 
-def _verdict(series: SeriesRecord, *, alone: bool) -> str:
+def _verdict(series: Series, *, alone: bool) -> str:
     if not series.usable:
         return "left out" if not any(f.action == "refused" for f in series.findings) else "refused"
     ready = "can be read" if series.pixels_read else "headers can be read, pixels not checked"

@@ -61,10 +61,11 @@ def preprocess(scan: Scan, recipe: Recipe | str | Path) -> Scan:
 
     Examples
     --------
+    >>> import hilum
     >>> from hilum.phantom.chest import make_phantom
     >>> scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
-    >>> preprocess(scan, "default").ct.spacing
-    (1.0, 1.0, 1.0)
+    >>> hilum.preprocess(scan, hilum.recipe("default").replace(resample__spacing_mm=6.0)).ct.spacing
+    (6.0, 6.0, 6.0)
     """
     scan, recipe = scan_of(scan), recipes.recipe(recipe)
     _check_input(scan)
@@ -143,9 +144,11 @@ def place_label_maps(scan: Scan, geometry: Geometry, recipe: Recipe) -> tuple[Ma
     Parameters
     ----------
     scan : Scan
+        With label maps on any grids.
     geometry : Geometry
         The output's grid.
     recipe : Recipe
+        Decides how labels are placed.
 
     Returns
     -------

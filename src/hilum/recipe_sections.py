@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from hilum.errors import RecipeError, one_line
+from hilum.errors import RecipeError, name_type, one_line
 
 Converted = TypeVar("Converted", bound=Struct)
 
@@ -206,4 +206,4 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"a {type(value).__name__} is no value of a recipe")
+    raise TypeError(f"{name_type(value)} is no value of a recipe")

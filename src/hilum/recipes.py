@@ -38,6 +38,31 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     In Python a section is a mapping of its keys; a key that is left out has the value of the recipe ``default``. Keys
     and values are checked at once, as those of a TOML file.
 
+    Parameters
+    ----------
+    name : str, default "default"
+        What the recipe is called in records and reports.
+    read : mapping
+        How files are read: gaps, tilt, rescale.
+    orient : mapping
+        Whether axes are turned to the patient's.
+    resample : mapping
+        The new grid, its spacing in mm, and the interpolation.
+    lungs : mapping
+        The method that segments lungs, and its options.
+    nodules : mapping
+        Whether nodules are marked, and on which readers' word.
+    labels : mapping
+        How label maps are placed.
+    intensity : mapping
+        HU, or a range of HU scaled to [0, 1].
+    quality : mapping
+        What an alarm does.
+    output : mapping
+        The format of the volumes.
+    compute : mapping
+        The number of threads; it does not change the result.
+
     Raises
     ------
     RecipeError
@@ -45,7 +70,8 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Examples
     --------
-    >>> Recipe(name="fine", resample={"spacing_mm": 0.7}).resample.spacing_mm
+    >>> import hilum
+    >>> hilum.Recipe(name="fine", resample={"spacing_mm": 0.7}).resample.spacing_mm
     0.7
     """
 
@@ -95,7 +121,8 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         Examples
         --------
-        >>> coarse = recipe("luna16").replace(name="coarse", resample__spacing_mm=2.0)
+        >>> import hilum
+        >>> coarse = hilum.recipe("luna16").replace(name="coarse", resample__spacing_mm=2.0)
         >>> coarse.resample.spacing_mm, coarse.lungs.dilate_mm
         (2.0, 5.0)
         """
@@ -127,7 +154,7 @@ def recipe(name_or_path: str | Path | Recipe = "default") -> Recipe:
 
     Parameters
     ----------
-    name_or_path : str, Path or Recipe
+    name_or_path : str, Path or Recipe, default "default"
         A key of `RECIPES`, or the path of a ``.toml`` file. A recipe is returned as it is.
 
     Returns
@@ -143,7 +170,8 @@ def recipe(name_or_path: str | Path | Recipe = "default") -> Recipe:
 
     Examples
     --------
-    >>> recipe("default").resample.spacing_mm
+    >>> import hilum
+    >>> hilum.recipe("default").resample.spacing_mm
     1.0
     """
     if isinstance(name_or_path, Recipe):
@@ -187,6 +215,7 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     Parameters
     ----------
     chosen : Recipe
+        The recipe.
 
     Returns
     -------

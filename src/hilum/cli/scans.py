@@ -63,13 +63,12 @@ def info(
     headers
         Read only the headers of DICOM series: faster, but problems of the pixels are not found.
     """
-    from hilum.datasets.inspection import inspect_source
     from hilum.io.inspect import inspection_json
 
     options = _stated(max_gap_mm, values, tilt=tilt)
-    records = inspect_source(source, on_note=_print_short, pixels=not headers, **options)
-    print_result(inspection_json(records) if json else inspection_text(records))
-    return ALL_WELL if any(series.usable for series in records) else REFUSED
+    found = hilum.series(source, on_note=_print_short, pixels=not headers, **options)
+    print_result(inspection_json(found) if json else inspection_text(found))
+    return ALL_WELL if any(series.usable for series in found) else REFUSED
 
 
 def _print_short(note: Note) -> None:

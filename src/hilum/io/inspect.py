@@ -2,54 +2,115 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
+from hilum.geometry import Geometry
 from hilum.io import names, scan_files
 from hilum.io.archives import Opened
 from hilum.io.dicom.records import Finding, Stack
 from hilum.io.files import path_exists
-from hilum.io.volumes import formats, placement
+from hilum.io.volumes import formats
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values
 from hilum.scan import Note
 
 
-class RegionsRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A structure set or segmentation: ``kind`` is rtstruct or seg, ``file`` is relative to the inspected path."""
+@dataclass(frozen=True)
+class Regions:
+    """A DICOM structure set or segmentation that refers to a series.
+
+    Parameters
+    ----------
+    kind : {"rtstruct", "seg"}
+        Structure set or segmentation.
+    file : str
+        Relative to the inspected path.
+    names : tuple of str
+        Of its regions.
+    """
 
     kind: str
     file: str
-    names: list[str]
+    names: tuple[str, ...]
 
 
-class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One series or volume file, and whether it can be read as a scan.
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One series or volume file of a path, and whether it can be read as a scan; from `hilum.series`.
 
-    ``usable``: whether it can be read. ``pixels_read``: whether its pixels were read, or only its headers. ``chosen``:
-    whether a command reads this one from the folder by default. ``folder`` is relative to ``path``. ``number`` and
-    ``kernel`` are those of its first slice. ``told_by`` and ``value``: the attribute that tells several volumes of one
-    series apart, and its value where that may be shown. ``regions``: the structure sets and segmentations of it.
+    Parameters
+    ----------
+    number : int, default 1
+        Its number in the list, from 1: ``hilum.read(path, volume=number)`` reads that series of a DICOM folder.
+    path : Path
+        What `hilum.read` takes: the folder of DICOM series, or the volume file.
+    format : str
+        ``DICOM``, or the suffix of a volume file without its dot.
+    uid : str
+        The Series Instance UID; for a file without one, its stem or a made-up name.
+    folder : str
+        Where its files lie, relative to the inspected path.
+    series_number : int or None
+        SeriesNumber (0020,0011) of its first slice.
+    kernel : str
+        Reconstruction kernel of its first slice, where it may be shown.
+    phase : str
+        What tells several volumes of one series apart, where it may be shown; `told_by` names the attribute.
+    told_by : str
+        The DICOM attribute that `phase` is the value of; empty if the series is one volume.
+    slices : int, default 0
+        Number of slices.
+    geometry : Geometry or None
+        The grid; None if the files do not form one.
+    usable : bool, default False
+        Whether it can be read.
+    pixels_read : bool, default True
+        Whether its pixels were read, or only its headers.
+    chosen : bool, default False
+        Whether `hilum.read` takes this one from the folder by default.
+    findings : tuple of Finding
+        What is odd about it, each with a ``code``, a ``text`` and an ``action``.
+    regions : tuple of Regions
+        Structure sets and segmentations that refer to it.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> series = hilum.series("scan")[0]
+    >>> series.number, series.slices, series.spacing, series.usable
+    (1, 48, (6.25, 4.0, 4.0), True)
     """
 
-    path: str
+    number: int = 1
+    path: Path
     format: str
-    series_uid: str = ""
+    uid: str = ""
+    folder: str = ""
+    series_number: int | None = None
+    kernel: str = ""
+    phase: str = ""
+    told_by: str = ""
     slices: int = 0
+    geometry: Geometry | None = None
     usable: bool = False
-    geometry: placement.GridRecord | None = None
-    findings: list[Finding]
     pixels_read: bool = True
     chosen: bool = False
-    folder: str = ""
-    number: int | None = None
-    kernel: str = ""
-    told_by: str = ""
-    value: str = ""
-    regions: list[RegionsRecord] = []
+    findings: tuple[Finding, ...] = ()
+    regions: tuple[Regions, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Number of voxels, (z, y, x); None without a geometry."""
+        return None if self.geometry is None else self.geometry.shape
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Distance between voxel centers, (z, y, x), mm; None without a geometry."""
+        return None if self.geometry is None else self.geometry.spacing
 
 
 def inspect(
@@ -59,7 +120,7 @@ def inspect(
     volumes: Sequence[Path] = (),
     refused: Sequence[HilumError] = (),
     **options: Any,
-) -> list[SeriesRecord]:
+) -> list[Series]:
     """List the series and volume files of a path.
 
     Parameters
@@ -78,7 +139,7 @@ def inspect(
 
     Returns
     -------
-    list of SeriesRecord
+    list of Series
         One for each CT series, volume file and refusal.
 
     Raises
@@ -89,7 +150,7 @@ def inspect(
     if not path_exists(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if formats.is_volume(path):
-        return [msgspec.structs.replace(_inspect_file(path, path, options), chosen=True)]
+        return [replace(_inspect_file(path, path, options), chosen=True)]
     rest = [_inspect_file(path, volume, options) for volume in volumes]
     for error in refused:
         if error.where is not None:
@@ -104,12 +165,12 @@ def inspect(
     return [*series, *rest]
 
 
-def place_records(records: Iterable[SeriesRecord], opened: Opened, root: Path) -> list[SeriesRecord]:
+def place_records(records: Iterable[Series], opened: Opened, root: Path) -> list[Series]:
     """The records of an unpacked archive, with the paths of its members instead of those of the private folder.
 
     Parameters
     ----------
-    records : iterable of SeriesRecord
+    records : iterable of Series
         What was found in the private folder.
     opened : Opened
         The archive, and where it was unpacked.
@@ -123,22 +184,27 @@ def place_records(records: Iterable[SeriesRecord], opened: Opened, root: Path) -
         return replace(finding, text=finding.text.replace(inner, outer))
 
     return [
-        msgspec.structs.replace(
+        replace(
             record,
-            path=record.path.replace(inner, outer, 1),
+            path=Path(str(record.path).replace(inner, outer, 1)),
             folder=f"{prefix}{record.folder}".rstrip("/"),
-            findings=[placed(finding) for finding in record.findings],
+            findings=tuple(map(placed, record.findings)),
         )
         for record in records
     ]
 
 
-def inspection_json(series: list[SeriesRecord]) -> str:
-    """Write the records as JSON."""
-    return msgspec.json.format(msgspec.json.encode(series)).decode()
+_JSON_NAMES = {"uid": "series_uid", "series_number": "number", "phase": "value"}  # of `hilum info --json`
 
 
-def _inspect_file(root: Path, path: Path, options: Mapping[str, Any]) -> SeriesRecord:
+def inspection_json(series: Iterable[Series]) -> str:
+    """Write what was found as JSON, in the order of its numbers."""
+    names = [one.name for one in fields(Series) if one.name != "number"]
+    listed = [{_JSON_NAMES.get(name, name): getattr(one, name) for name in names} for one in series]
+    return msgspec.json.format(msgspec.json.encode(listed, enc_hook=str)).decode()
+
+
+def _inspect_file(root: Path, path: Path, options: Mapping[str, Any]) -> Series:
     """Read a volume file; a refusal becomes a finding."""
     file_format = formats.suffix_of(path).removeprefix(".")
     folder = _relative(root, path) if path != root else path.name
@@ -147,21 +213,21 @@ def _inspect_file(root: Path, path: Path, options: Mapping[str, Any]) -> SeriesR
         scan = scan_files.check_is_ct(scan_files.read(path, **stated), path)
     except HilumError as refusal:
         return _refused(path, refusal, file_format=file_format, folder=folder)
-    return SeriesRecord(
-        path=str(path),
+    return Series(
+        path=path,
         format=file_format,
-        series_uid=one_line(scan.series_uid, limit=128),
+        uid=one_line(scan.series_uid, limit=128),
         slices=scan.ct.shape[0],
         usable=True,
-        geometry=placement.GridRecord.of(scan.ct.geometry),
-        findings=_noted(scan.notes),
+        geometry=scan.ct.geometry,
+        findings=tuple(_noted(scan.notes)),
         folder=folder,
     )
 
 
-def _refused(path: Path, error: HilumError, *, file_format: str, folder: str) -> SeriesRecord:
+def _refused(path: Path, error: HilumError, *, file_format: str, folder: str) -> Series:
     """A folder or file that should be a scan but cannot be read."""
-    return SeriesRecord(path=str(path), format=file_format, findings=[_refusal(error)], folder=folder)
+    return Series(path=path, format=file_format, findings=(_refusal(error),), folder=folder)
 
 
 def _relative(root: Path, path: Path) -> str:
@@ -176,7 +242,7 @@ def _noted(notes: Iterable[Note]) -> list[Finding]:
     return [Finding(note.code, note.text, "noted") for note in notes]
 
 
-def _inspect_series(path: Path, options: Mapping[str, Any], *, pixels: bool) -> list[SeriesRecord]:
+def _inspect_series(path: Path, options: Mapping[str, Any], *, pixels: bool) -> list[Series]:
     from hilum.io.dicom.choice import choose_stack, series_of
     from hilum.io.dicom.reader import index_dicom
 
@@ -195,7 +261,7 @@ def _inspect_series(path: Path, options: Mapping[str, Any], *, pixels: bool) -> 
     return listed
 
 
-def _inspect_stack(path: Path, stack: Stack, options: Mapping[str, Any], *, pixels: bool, chosen: bool) -> SeriesRecord:
+def _inspect_stack(path: Path, stack: Stack, options: Mapping[str, Any], *, pixels: bool, chosen: bool) -> Series:
     from hilum.io.dicom.reader import read_stack
 
     root = path if path.is_dir() else path.parent
@@ -210,21 +276,21 @@ def _inspect_stack(path: Path, stack: Stack, options: Mapping[str, Any], *, pixe
         except HilumError as refusal:
             usable = False
             findings.append(_refusal(refusal))
-    return SeriesRecord(
-        path=str(path),
+    return Series(
+        path=path,
         format="DICOM",
-        series_uid=one_line(stack.series_uid, limit=128),
+        uid=one_line(stack.series_uid, limit=128),
         slices=len(stack.slices),
         usable=usable,
-        geometry=None if geometry is None else placement.GridRecord.of(geometry),
-        findings=findings,
+        geometry=geometry,
+        findings=tuple(findings),
         pixels_read=pixels and stack.refusal is None,
         chosen=chosen,
         folder=os.path.commonpath([os.path.dirname(header.path) for header in stack.slices]),  # noqa: PTH120
-        number=stack.slices[0].series_number,
+        series_number=stack.slices[0].series_number,
         kernel=names.safe_kernel(stack.slices[0].kernel),
         told_by=stack.told_by,
-        value=stack.value,
+        phase=stack.value,
     )
 
 

@@ -67,9 +67,10 @@ def normalize(volume: Gray, *, lower: float = -1000.0, upper: float = 400.0, mea
     Parameters
     ----------
     volume : Volume or Scan, shape (z, y, x), HU
+        Hounsfield units; or a scan, whose CT is meant.
     lower, upper : float, HU
         The values that become 0 and 1; by default the range of the 2017 tutorials, which clips bone.
-    mean : float
+    mean : float, default 0.0
         Subtracted in the same pass, as `zero_center` does.
 
     Returns
@@ -86,9 +87,11 @@ def normalize(volume: Gray, *, lower: float = -1000.0, upper: float = 400.0, mea
 
     Examples
     --------
-    >>> from hilum.geometry import Geometry
-    >>> hu = Volume(np.array([[[-2000, -1000, -300, 3000]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
-    >>> normalize(hu).array
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((1, 1, 4), (1.0, 1.0, 1.0))
+    >>> hu = hilum.Volume(np.array([[[-2000, -1000, -300, 3000]]], np.int16), grid)
+    >>> hilum.normalize(hu).array
     array([[[0. , 0. , 0.5, 1. ]]], dtype=float32)
     """
     if not (np.isfinite([lower, upper]).all() and lower < upper):
@@ -109,7 +112,7 @@ def zero_center(volume: Gray, mean: float = 0.25) -> Gray:
     ----------
     volume : Volume or Scan, shape (z, y, x)
         Values from `normalize`.
-    mean : float
+    mean : float, default 0.25
         The mean of the data set, not of this scan; 0.25 is the mean of LUNA16 with the default range.
         `hilum.ops.statistics.HuHistogram` computes it for other data.
 
@@ -124,6 +127,14 @@ def zero_center(volume: Gray, mean: float = 0.25) -> Gray:
         If `mean` is not finite, or the volume contains NaN or infinity.
     InputTypeError
         If the argument is neither a volume nor a scan.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> hu = hilum.Volume(np.array([[[-1000, -650, 400]]], np.int16), hilum.Geometry((1, 1, 3), (1.0, 1.0, 1.0)))
+    >>> hilum.zero_center(hilum.normalize(hu), 0.25).array
+    array([[[-0.25,  0.  ,  0.75]]], dtype=float32)
     """
     _check_mean(mean)
 
@@ -150,11 +161,12 @@ def window(
     Parameters
     ----------
     volume : Volume or Scan, shape (z, y, x), HU
+        Hounsfield units; of a scan, its CT is taken.
     preset : str
         A key of `WINDOW_PRESETS`, instead of center and width.
     center, width : float, HU
         The window, as in Window Center (0028,1050) and Window Width (0028,1051).
-    function : {"LINEAR", "LINEAR_EXACT", "SIGMOID"}
+    function : {"LINEAR", "LINEAR_EXACT", "SIGMOID"}, default "LINEAR"
         VOI LUT Function (0028,1056). ``LINEAR`` spans from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2.
 
     Returns
@@ -177,9 +189,11 @@ def window(
 
     Examples
     --------
-    >>> from hilum.geometry import Geometry
-    >>> hu = Volume(np.array([[[-1400, -600, 100, 300]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
-    >>> window(hu, "lung").array
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((1, 1, 4), (1.0, 1.0, 1.0))
+    >>> hu = hilum.Volume(np.array([[[-1400, -600, 100, 300]]], np.int16), grid)
+    >>> hilum.window(hu, "lung").array
     array([[[  0, 128, 247, 255]]], dtype=uint8)
     """
     c, w = _center_and_width(center, width, preset)
@@ -214,12 +228,13 @@ def apply_voi_lut(volume: Gray, *, table: Sequence[int] | NDArray[Any], first: i
     Parameters
     ----------
     volume : Volume of int, or Scan, shape (z, y, x), HU
+        Hounsfield units; of a scan, its CT is taken.
     table : sequence of int
         LUT Data (0028,3006).
     first : int, HU
         The value that the first entry maps: the second number of the LUT Descriptor (0028,3002). Smaller values get
         the first entry, values beyond the table the last one.
-    bits : int
+    bits : int, default 8
         Bits of an entry: the third number of the LUT Descriptor, 8 or 10 to 16.
 
     Returns
@@ -240,9 +255,11 @@ def apply_voi_lut(volume: Gray, *, table: Sequence[int] | NDArray[Any], first: i
 
     Examples
     --------
-    >>> from hilum.geometry import Geometry
-    >>> hu = Volume(np.array([[[-2000, -1000, -999, 3000]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
-    >>> apply_voi_lut(hu, table=[0, 100, 255], first=-1000).array
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((1, 1, 4), (1.0, 1.0, 1.0))
+    >>> hu = hilum.Volume(np.array([[[-2000, -1000, -999, 3000]]], np.int16), grid)
+    >>> hilum.apply_voi_lut(hu, table=[0, 100, 255], first=-1000).array
     array([[[  0,   0, 100, 255]]], dtype=uint8)
     """
     entries = np.asarray(table)
@@ -274,7 +291,8 @@ def _check_mean(mean: float) -> None:
 def _center_and_width(center: float | None, width: float | None, preset: str) -> tuple[float, float]:
     if preset and center is None and width is None:
         if preset not in WINDOW_PRESETS:
-            raise InputError(f"window preset {preset!r} is not one of {', '.join(WINDOW_PRESETS)}", code="option")
+            what = f"window preset {preset!r} is not one of {', '.join(WINDOW_PRESETS)}"
+            raise InputError(what, do="or give center= and width=", code="option")
         return WINDOW_PRESETS[preset].center, WINDOW_PRESETS[preset].width
     if preset or center is None or width is None:
         raise InputError("a window is either a preset or both center and width", code="option")

@@ -28,7 +28,7 @@ def dilate(mask: MaskOrScan, radius_mm: float, *, workers: int = 0) -> MaskOrSca
         Of a scan, its ``lungs`` are grown, as ``lungs.dilate_mm`` of a recipe does; the nodule mask stays.
     radius_mm : float, mm
         0 changes nothing.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
@@ -45,10 +45,10 @@ def dilate(mask: MaskOrScan, radius_mm: float, *, workers: int = 0) -> MaskOrSca
 
     Examples
     --------
+    >>> import hilum
     >>> import numpy as np
-    >>> from hilum import Geometry, Mask
-    >>> dot = Mask(np.pad(np.ones((1, 1, 1), np.uint8), 2), Geometry((5, 5, 5), (1.0, 1.0, 1.0)))
-    >>> int(dilate(dot, 1.0).array.sum())
+    >>> dot = hilum.Mask(np.pad(np.ones((1, 1, 1), np.uint8), 2), hilum.Geometry((5, 5, 5), (1.0, 1.0, 1.0)))
+    >>> int(hilum.dilate(dot, 1.0).array.sum())
     7
     """
     if isinstance(mask, Scan):

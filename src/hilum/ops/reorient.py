@@ -22,6 +22,7 @@ def reorient(volume: VolumeOrScan) -> VolumeOrScan:
     Parameters
     ----------
     volume : Volume, Mask or Scan, shape (z, y, x)
+        In any orientation; of a scan, all that lies on its grid is turned.
 
     Returns
     -------
@@ -37,9 +38,10 @@ def reorient(volume: VolumeOrScan) -> VolumeOrScan:
 
     Examples
     --------
-    >>> from hilum.volume import Volume
-    >>> up_side_down = Geometry((2, 3, 4), (5.0, 1.0, 1.0), direction=((0, 0, -1), (0, 1, 0), (1, 0, 0)))
-    >>> reorient(Volume(np.zeros((2, 3, 4), np.int16), up_side_down)).geometry.origin
+    >>> import hilum
+    >>> import numpy as np
+    >>> up_side_down = hilum.Geometry((2, 3, 4), (5.0, 1.0, 1.0), direction=((0, 0, -1), (0, 1, 0), (1, 0, 0)))
+    >>> hilum.reorient(hilum.Volume(np.zeros((2, 3, 4), np.int16), up_side_down)).geometry.origin
     (0.0, 0.0, -5.0)
     """
     ct = volume_of(volume)

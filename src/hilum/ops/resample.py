@@ -42,7 +42,7 @@ def resampled_geometry(
         The grid before resampling.
     spacing : float or sequence of three float, (z, y, x), mm
         The new voxel size; one number stands for all axes.
-    grid : {"center", "corner"}
+    grid : {"center", "corner"}, default "center"
         ``"center"``: exactly this spacing, n' = ceil(n s / s') voxels along an axis, and the same center as before, as
         the Image Biomarker Standardisation Initiative prescribes (reference manual, arXiv:1612.07003,
         "Interpolation"). ``"corner"``: the grid of ``scipy.ndimage.zoom`` for the shape n' = round(n s / s'). The
@@ -63,10 +63,11 @@ def resampled_geometry(
 
     Examples
     --------
-    >>> scan = Geometry((240, 512, 512), (1.25, 0.75, 0.75))
-    >>> resampled_geometry(scan, 1.0).shape
+    >>> import hilum
+    >>> scan = hilum.Geometry((240, 512, 512), (1.25, 0.75, 0.75))
+    >>> hilum.resampled_geometry(scan, 1.0).shape
     (300, 384, 384)
-    >>> [round(s, 5) for s in resampled_geometry(scan, 1.0, grid="corner").spacing]
+    >>> [round(s, 5) for s in hilum.resampled_geometry(scan, 1.0, grid="corner").spacing]
     [0.99916, 1.00065, 1.00065]
     """
     if grid not in ("center", "corner"):
@@ -112,14 +113,14 @@ def resample(
     like : Volume, Scan or Geometry, optional
         Instead of a spacing: the grid to sample, wherever it lies in the world, oblique grids too. hilum does not
         register scans: both need one frame of reference.
-    order : {"cubic", "linear", "nearest"}, or 3, 1, 0
+    order : {"cubic", "linear", "nearest"}, or 3, 1, 0, default "cubic"
         Cubic B-spline, linear, or nearest voxel (the upper one of two equally near).
-    grid : {"center", "corner"}
+    grid : {"center", "corner"}, default "center"
         For a spacing: where the new voxels lie, see `resampled_geometry`.
     outside : float, optional
         With `like`: the value of voxels beyond the volume. By default -1000 HU (air) for int16, 0 for uint8; a mask
         always gets 0. A float volume that does not fill the grid needs it.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result is the same, byte for byte, for any number.
 
     Returns
@@ -150,11 +151,12 @@ def resample(
 
     Examples
     --------
-    >>> from hilum import Volume
-    >>> ct = Volume(np.full((2, 4, 4), -1000, np.int16), Geometry((2, 4, 4), (2.0, 0.5, 0.5)))
-    >>> resample(ct, 1.0).shape
+    >>> import hilum
+    >>> import numpy as np
+    >>> ct = hilum.Volume(np.full((2, 4, 4), -1000, np.int16), hilum.Geometry((2, 4, 4), (2.0, 0.5, 0.5)))
+    >>> hilum.resample(ct, 1.0).shape
     (4, 2, 2)
-    >>> resample(resample(ct, 1.0), like=ct, order="linear").shape
+    >>> hilum.resample(hilum.resample(ct, 1.0), like=ct, order="linear").shape
     (2, 4, 4)
     """
     ct, code = volume_of(volume), _order_code(order)

@@ -32,10 +32,17 @@ class Tissue:
     Parameters
     ----------
     name : str
+        What it is called: ``lung``, ``bone``.
     lower, upper : float, HU
         Both belong to the range.
     source : str
         Where the range was published.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> hilum.Tissue("emphysema", -1024, -951, "my own").upper
+    -951
     """
 
     name: str
@@ -71,6 +78,7 @@ def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) ->
     Parameters
     ----------
     volume : Volume or Scan, shape (z, y, x), HU
+        Hounsfield units; of a scan, its CT is taken.
     tissues : sequence of Tissue
         At most 255.
 
@@ -88,10 +96,11 @@ def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) ->
 
     Examples
     --------
-    >>> from hilum.geometry import Geometry
-    >>> from hilum.volume import Volume
-    >>> hu = Volume(np.array([[[-1000, -800, -300, 35, 50]]], np.int16), Geometry((1, 1, 5), (1.0, 1.0, 1.0)))
-    >>> [TISSUES[label - 1].name if label else "" for label in tissue_map(hu).array.ravel()]
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((1, 1, 5), (1.0, 1.0, 1.0))
+    >>> hu = hilum.Volume(np.array([[[-1000, -800, -300, 35, 50]]], np.int16), grid)
+    >>> [hilum.TISSUES[label - 1].name if label else "" for label in hilum.tissue_map(hu).array.ravel()]
     ['air', 'lung', '', 'muscle', 'liver']
     """
     ct = hu_of(volume)

@@ -27,7 +27,7 @@ EDGES = (("left", "center"), ("right", "center"), ("center", "top"), ("center", 
 """The alignment of the letters at the left, right, top and bottom edge of a picture."""
 
 
-def outlines(inside: NDArray[np.bool_], spacing: Pair) -> list[NDArray[np.float64]]:
+def outlines(inside: NDArray[np.bool_], spacing: Pair, *, cut: bool = False) -> list[NDArray[np.float64]]:
     """Trace the outlines of the marked pixels of a slice.
 
     Parameters
@@ -36,28 +36,34 @@ def outlines(inside: NDArray[np.bool_], spacing: Pair) -> list[NDArray[np.float6
         The pixels to outline.
     spacing : tuple of float, (row, column), mm
         Distance of pixel centers.
+    cut : bool, default False
+        Whether the slice is cut from a larger one, whose pixels may be marked beyond the edges: then an outline ends
+        at an edge.
 
     Returns
     -------
     list of ndarray, each shape (n, 2)
-        Closed lines of x and y in mm, half way between the centers of marked pixels and their neighbors.
+        Lines of x and y in mm, closed unless they are cut, half way between the centers of marked pixels and their
+        neighbors.
     """
     if not inside.any():
         return []
     from contourpy import contour_generator
 
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    part = np.pad(inside[top : rows[-1] + 1, left : columns[-1] + 1], 1).astype(np.float32)
+    top, left = (0, 0) if cut else (int(rows[0]), int(columns[0]))
+    part = inside if cut else inside[top : rows[-1] + 1, left : columns[-1] + 1]
+    part = np.pad(part, 1, mode="edge" if cut else "constant").astype(np.float32)
     lines = contour_generator(z=part).lines(0.5)
     # Pixel 0 of the padded part is the one before `left`; a pixel's center is half a pixel from its edge.
     corner, scale = np.array([left - 0.5, top - 0.5]), np.array([spacing[1], spacing[0]])
     return [(np.asarray(line) + corner) * scale for line in lines]
 
 
-def label_outlines(labels: NDArray[np.uint8], spacing: Pair) -> list[Line]:
+def label_outlines(labels: NDArray[np.uint8], spacing: Pair, *, cut: bool = False) -> list[Line]:
     """Trace the outlines of lungs and airways on a slice, in their colors; otherwise as `outlines`."""
-    return [(color, line) for label, color in colors.LABELS.items() for line in outlines(labels == label, spacing)]
+    found = ((color, outlines(labels == label, spacing, cut=cut)) for label, color in colors.LABELS.items())
+    return [(color, line) for color, lines in found for line in lines]
 
 
 def nodule_circle(geometry: Geometry, plane: Plane, index: int, nodule: Nodule) -> NDArray[np.float64] | None:

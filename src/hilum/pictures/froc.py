@@ -1,8 +1,14 @@
 """The FROC curve of a detector."""
 
+from math import ceil
+
+import numpy as np
+
 from hilum.ops.froc import RATES, Froc
 from hilum.pictures import colors
 from hilum.pictures.figure import Figure
+
+_PARTS = 1000  # at least, of the whole curve
 
 
 def froc(score: Froc) -> Figure:
@@ -29,8 +35,10 @@ def froc(score: Froc) -> Figure:
     """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     panel = figure.subplots()
-    end = [max(float(score.curve[-1, 0]), RATES[-1] * 2), float(score.curve[-1, 1])]
-    panel.plot([*score.curve[:, 0], end[0]], [*score.curve[:, 1], end[1]], color=colors.BLUE, linewidth=1.4)
+    points = np.vstack([score.curve[:, :2], [max(score.curve[-1, 0], RATES[-1] * 2), score.curve[-1, 1]]])
+    # Straight lines bend on the logarithmic axis, so each is drawn in parts.
+    knots = np.linspace(0, len(points) - 1, (len(points) - 1) * ceil(_PARTS / (len(points) - 1)) + 1)
+    panel.plot(*(np.interp(knots, np.arange(len(points)), c) for c in points.T), color=colors.BLUE, linewidth=1.4)
     panel.plot(RATES, score.sensitivity, "o", color=colors.BLUE, markersize=5, clip_on=False)
     if score.low:
         panel.vlines(RATES, score.low, score.high, color=colors.BLUE, linewidth=1.0, alpha=0.6)
@@ -44,5 +52,11 @@ def froc(score: Froc) -> Figure:
     panel.set_xlabel("false positives per scan")
     panel.set_ylabel("sensitivity")
     interval = f" [{score.cpm_low:.3f}, {score.cpm_high:.3f}]" if score.low else ""
-    panel.set_title(f"CPM {score.cpm:.3f}{interval}; {score.nodules} nodules, {score.scans} scans", fontsize=10)
+    panel.set_title(
+        f"CPM {score.cpm:.3f}{interval}; {_count(score.nodules, 'nodule')}, {_count(score.scans, 'scan')}", fontsize=10
+    )
     return figure
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

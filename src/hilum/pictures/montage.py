@@ -22,15 +22,27 @@ from hilum.pictures.drawing import (
     slice_outlines,
 )
 from hilum.pictures.figure import Figure
-from hilum.pictures.planes import Pair, Plane, find_plane, gray_range, reorient_hu, scan_of, size_mm, slice_pixels
+from hilum.pictures.planes import (
+    Drawn,
+    Pair,
+    Plane,
+    find_plane,
+    gray_range,
+    reorient_hu,
+    scan_of,
+    size_mm,
+    slice_pixels,
+)
 from hilum.scan import LabelMap, Nodule, Scan
-from hilum.volume import Mask, Volume
+from hilum.volume import Mask
 
 SHEET_INCHES, DOTS = 12.0, 120  # width of the sheet in inches, and dots per inch, the resolution of the slices
 
+AIR_HU, BODY_SHARE = -500, 0.01  # a slice through the body has more than this share of pixels above
+
 
 def montage(
-    scan: Scan | Volume,
+    scan: Drawn,
     *,
     plane: str = "axial",
     every: int = 5,
@@ -44,12 +56,13 @@ def montage(
 
     Parameters
     ----------
-    scan : Scan or Volume, HU
+    scan : Scan, Volume or RunScan, HU
         In any orientation.
     plane : {"axial", "coronal", "sagittal"}, default "axial"
         The direction of the slices, in the patient.
     every : int, default 5
-        The step between slices, which are counted from the feet, the front or the right.
+        The step between slices, which are counted from the feet, the front or the right. Slices before and after the
+        body are left out.
     columns : int, default 8
         Slices per row.
     preset : str, default "lung"
@@ -87,7 +100,7 @@ def montage(
     if nodules is not None:
         scan = replace(scan, nodules=tuple(nodules), annotated=True)
     scan = reorient_hu(scan if label_maps is None else replace(scan, label_maps=label_maps))
-    if len(indices := range(0, scan.ct.shape[drawn.axis], every)) > 1000:
+    if len(indices := _slices_with_body(scan, drawn, range(0, scan.ct.shape[drawn.axis], every))) > 1000:
         raise InputError(f"{len(indices)} slices do not fit a sheet", do="give a larger 'every'", code="option")
     columns = min(columns, len(indices))
     rows = math.ceil(len(indices) / columns)
@@ -107,17 +120,24 @@ def montage(
         lines += [(color, line + corner) for color, line in slice_outlines(scan, drawn, index)]
         left, top = corner
         x, y = left + 0.02 * width, top + height - 0.02 * width
-        panel.text(x, y, str(index + 1), va="bottom", color="white", fontsize=6, clip_on=True)
+        draw_note(panel, x, y, str(index + 1), transform=panel.transData, va="bottom", fontsize=6)
     draw_lines(panel, lines, width=0.7)
     _draw_letters(panel, drawn, (height, width))
     panel.set_xlim(0, sheet[1])
     panel.set_ylim(sheet[0], 0)
     count = scan.ct.shape[drawn.axis]
     step = scan.ct.spacing[drawn.axis] * every
-    title = f"{plane} slices 1 to {indices[-1] + 1} of {count}, {step:.4g} mm apart; window {preset}"
+    title = f"{plane} slices {indices[0] + 1} to {indices[-1] + 1} of {count}, {step:.4g} mm apart; window {preset}"
     title += f" {gray[0]:g} to {gray[1]:g} HU; {describe(scan)}"
     figure.suptitle(plain(title), color="white", fontsize=min(9.0, 0.9 * inches), y=1 - title_height / 2, va="center")
     return figure
+
+
+def _slices_with_body(scan: Scan, plane: Plane, indices: range) -> range:
+    """Leave out the slices before the first and after the last with some tissue; none if no slice has any."""
+    tissue = [np.mean(slice_pixels(scan.ct.array, plane, index) > AIR_HU) for index in indices]
+    with_body = np.flatnonzero(np.greater(tissue, BODY_SHARE))
+    return indices[with_body[0] : with_body[-1] + 1] if with_body.size else indices
 
 
 def _mosaic(

@@ -14,13 +14,13 @@ MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5  # of the pictures: so many diamete
 
 
 def nodules(
-    scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int = 12, lungs: Mask | None = None
+    scan: planes.Drawn, *, preset: str = "lung", level: float = 0.5, most: int = 12, lungs: Mask | None = None
 ) -> Figure:
     """Draw the nodules of a scan and their masks, through their centers in three planes.
 
     Parameters
     ----------
-    scan : Scan
+    scan : Scan or RunScan
         In HU, with nodules.
     preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
@@ -34,7 +34,8 @@ def nodules(
     Returns
     -------
     matplotlib.figure.Figure
-        A block for each nodule: rows are planes, columns are image, mask, and both.
+        A block for each nodule: rows are planes, columns are image, mask, and both (the outline of the mask is red, the
+        sphere of a nodule without readings yellow).
 
     Raises
     ------
@@ -86,9 +87,9 @@ def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: planes.Pair, l
         spacing = (near.spacing[plane.rows], near.spacing[plane.columns])
         contours = [(colors.NODULE, line) for line in drawing.outlines(marked, spacing)]
         if not nodule.readings and (circle := drawing.nodule_circle(near.geometry, plane, index, nodule)) is not None:
-            contours.append((colors.NODULE, circle))
+            contours.insert(0, (colors.YELLOW, circle))
         if lungs is not None:
-            contours += drawing.label_outlines(planes.slice_pixels(lungs.array, plane, index), spacing)
+            contours += drawing.label_outlines(planes.slice_pixels(lungs.array, plane, index), spacing, cut=True)
         drawing.draw_gray(row[0], image, size, gray, interpolation="nearest")
         drawing.draw_image(row[1], marked, size, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         drawing.draw_gray(row[2], image, size, gray, interpolation="nearest")
@@ -97,7 +98,8 @@ def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: planes.Pair, l
         for panel in row:
             drawing.draw_letters(panel, plane, all_sides=panel is row[0], fontsize=6)
         drawing.draw_note(row[0], 0.02, 0.98, name, fontsize=6, ha="left", va="top")
-    for panel, title in zip(axes[0], ("image", "mask", "overlay"), strict=True):
+    overlay = "mask red" if nodule.readings else "mask red, sphere yellow"
+    for panel, title in zip(axes[0], ("image", "mask", overlay), strict=True):
         panel.set_title(title, fontsize=9)
     x, y, z = nodule.center
     volume = 1000 * mask.volume_ml()

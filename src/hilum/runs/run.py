@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import get_args
@@ -53,6 +54,12 @@ class Run:
         """The folder and the number of scans of each status, on one line."""
         counts = ", ".join(f"{n} {status}" for status, n in self.status.items() if n)
         return f"Run({str(self.folder)!r}: {len(self)} finished scans{f' ({counts})' if counts else ''})"
+
+    def _repr_html_(self) -> str:
+        """Show pictures and what is known in a notebook."""
+        # By name, and when a notebook asks: runs lie below everything that draws.
+        shown: str = import_module("hilum.viewer.run_summary").run_html(self)
+        return shown
 
     @cached_property
     def ids(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -65,6 +66,12 @@ class RunScan:
     def __repr__(self) -> str:
         """The id and the status, on one line."""
         return f"RunScan({self.scan_id}: {'not in the ledger' if self.row is None else self.row.status})"
+
+    def _repr_html_(self) -> str:
+        """Show pictures and what is known in a notebook."""
+        # By name, and when a notebook asks: runs lie below everything that draws.
+        shown: str = import_module("hilum.viewer.run_summary").run_scan_html(self)
+        return shown
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the volumes: another process reads its own."""

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import AnnotationError, GeometryError, UnsupportedError
+from hilum.errors import AnnotationError, GeometryError, MissingInputError, UnsupportedError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
+from hilum.io import files
 from hilum.io.volumes import formats
 from hilum.io.volumes.volume_file import VolumeFile
 from hilum.ops.labels.shares import label_extents
@@ -80,7 +81,46 @@ def read_label_map(
     return LabelMap(mask, names), tuple(notes)
 
 
-def _whole_numbers(file: VolumeFile, path: Path) -> NDArray[np.uint8]:
+def read_mask(path: str | Path) -> Mask:
+    """Read a mask: lungs, nodules, or any other labels.
+
+    Parameters
+    ----------
+    path : str or Path
+        A volume file as `hilum.read` takes it, with whole numbers from 0 to 255.
+
+    Returns
+    -------
+    Mask
+        On the file's own grid. It has the names of the labels that the header states, as that of a ``.seg.nrrd`` does.
+
+    Raises
+    ------
+    UnsupportedError
+        If the values are not labels, or the file is no volume file. Regions of DICOM structure sets and segmentations
+        need their scan: `hilum.attach_labels` reads them.
+    InputError
+        If the path does not exist, or the file cannot be read.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> lungs = hilum.read_mask("lungs.nii.gz")
+    >>> lungs.shape, int(lungs.array.max())
+    ((48, 96, 96), 2)
+    """
+    path = files.as_path(path)
+    if not files.path_exists(path):
+        raise MissingInputError("there is no such file or folder", where=path, do="check the path")
+    if not formats.is_volume(path):
+        do = "hilum.attach_labels(...) reads regions of DICOM files"
+        raise UnsupportedError("is no volume file", where=path, do=do)
+    file = formats.FORMATS[formats.suffix_of(path)].read(path)
+    array = _whole_numbers(file, path, do="hilum.read(...) reads a CT")
+    return Mask(array, file.header.geometry)
+
+
+def _whole_numbers(file: VolumeFile, path: Path, *, do: str = "give a label map") -> NDArray[np.uint8]:
     """The voxels as uint8; anything but whole numbers from 0 to 255 is refused."""
     header = file.header
     array: NDArray[Any] = file.array
@@ -90,7 +130,7 @@ def _whole_numbers(file: VolumeFile, path: Path) -> NDArray[np.uint8]:
         low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
         if not (low >= 0 and high <= 255) or (array.dtype.kind == "f" and (array != np.rint(array)).any()):
             what = f"holds values from {low:g} to {high:g}, expected whole numbers from 0 to 255: it is no label map"
-            raise UnsupportedError(what, where=path, do="give a label map", code="not-labels")
+            raise UnsupportedError(what, where=path, do=do, code="not-labels")
     return file.on_straight_grid(array.astype(np.uint8, copy=False))
 
 

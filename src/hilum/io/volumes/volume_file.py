@@ -156,7 +156,7 @@ class VolumeFile:
         """
         header = self.header
         if header.is_mask:
-            raise UnsupportedError("contains labels, not a CT", where=path, do="give the ct from the same folder")
+            raise UnsupportedError("contains labels, not a CT", where=path, do="hilum.read_mask(...) reads labels")
         if header.shear is not None and tilt == "refuse":
             what = "its axes are sheared (tilted gantry)"
             do = "without --no-tilt (tilt='correct') its planes are shifted onto a straight grid"

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from hilum._kernels.resample.spline import nearest
 from hilum.errors import InputError
-from hilum.geometry import Geometry
+from hilum.geometry import Box, Geometry
 from hilum.ops.arguments import expect, geometry_of
-from hilum.ops.bounding_box import Box
 from hilum.ops.labels.filling import Filling, fill_greatest
 from hilum.ops.labels.shares import Axis, label_extents, paint, parallel_shares, sampled_shares
 from hilum.ops.regrid import find_turn, regrid_mask

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hilum.errors import InputError, one_line
 from hilum.ops.arguments import hu_of
 from hilum.ops.finite import check_finite
-from hilum.scan import Scan
+from hilum.scan import AIRWAYS, LEFT_LUNG, LUNG_NAMES, RIGHT_LUNG, Scan
 from hilum.volume import Mask, Volume
 
 Pathology = Literal["include", "exclude"]
@@ -27,8 +27,11 @@ class LungOptions:
     Parameters
     ----------
     fill : bool
+        Whether holes are filled.
     pathology : {"include", "exclude"}
+        Whether diseased lung is included.
     airways : bool
+        Whether airways get a label.
     background : {"corner", "sides"}
         All as in `segment_lungs`.
 
@@ -114,32 +117,32 @@ def segment_lungs(
     ----------
     volume : Volume or Scan
         HU, int16.
-    method : str
+    method : str, default "hilum"
         A key of `METHODS`. ``"hilum"`` separates right and left by world directions, for any order of the array's axes
         (see `hilum.ops.lungs.hilum_method`). ``"tutorial3d"`` and ``"tutorial2d"`` follow the 2017 tutorial, along
         axis 0 of the array (see `hilum.ops.lungs.tutorial3d`, `hilum.ops.lungs.tutorial2d`). ``"onnx:PATH"`` runs a
         model (see `hilum.ops.lungs.onnx`).
-    fill : bool
+    fill : bool, default True
         Whether vessels, nodules and other solid parts inside the lungs belong to the mask.
-    dilate_mm : float, mm
+    dilate_mm : float, mm, default 0.0
         The mask is dilated by this distance at the end (`hilum.ops.morphology.dilate`), for nodules at the wall.
-    pathology : {"include", "exclude"}
+    pathology : {"include", "exclude"}, default "include"
         ``"hilum"`` only. Whether ground-glass that is brighter than the border of the lungs belongs to the mask.
         Consolidation at the wall and fluid do not: nothing tells them safely from heart, aorta, liver and spleen, and
         the measurements say how much may be missing. Nodules and masses are filled either way.
-    airways : bool
+    airways : bool, default False
         ``"hilum"`` only. Whether the trachea and main bronchi, with their walls, are labeled 3.
-    background : {"corner", "sides"}
+    background : {"corner", "sides"}, default "corner"
         ``"tutorial3d"`` only. The air around the patient is connected with the first voxel, as in the tutorial, or
         with any voxel of the four sides of the planes, which helps where the table divides the air.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
     -------
     Mask
-        On the volume's grid: 1 right and 2 left for ``"hilum"`` and models, 1 for the tutorial's methods. Empty if no
-        lung was found; the caller should check that (``not mask.array.any()``).
+        On the volume's grid: 1 right and 2 left for ``"hilum"`` and models, 1 for the tutorial's methods; the mask has
+        these names. Empty if no lung was found; the caller should check that (``not mask.array.any()``).
 
     Raises
     ------
@@ -150,9 +153,10 @@ def segment_lungs(
 
     Examples
     --------
+    >>> import hilum
     >>> from hilum.phantom.chest import make_phantom
     >>> scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
-    >>> segment_lungs(scan).shape
+    >>> hilum.segment_lungs(scan).shape
     (40, 64, 64)
     """
     if method not in METHODS and not method.startswith(MODEL):
@@ -165,7 +169,9 @@ def segment_lungs(
     options = LungOptions(fill=fill, pathology=pathology, airways=airways, background=background)
     _check_options(method, options)
     segment = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]
-    mask = Mask(segment(ct, options, workers), ct.geometry)
+    labels = (RIGHT_LUNG, LEFT_LUNG, AIRWAYS) if airways else (RIGHT_LUNG, LEFT_LUNG)
+    names = {1: "lungs"} if method in WITHOUT_SIDES else {label: LUNG_NAMES[label] for label in labels}
+    mask = Mask(segment(ct, options, workers), ct.geometry, names)
     if not dilate_mm:
         return mask
     from hilum.ops.morphology import dilate

@@ -91,9 +91,9 @@ def mask_nodules(
         The grid of the mask, or what lies on it.
     nodules : sequence of Nodule, optional
         At most 255; by default those of the scan.
-    level : float
+    level : float, default 0.5
         The fraction of a nodule's readers who must have outlined a position: above 0, at most 1.
-    contour_pixel : {"exclude", "include"}
+    contour_pixel : {"exclude", "include"}, default "exclude"
         Whether the pixels on an outline belong to the nodule. The readers of LIDC drew just outside the nodule.
 
     Returns
@@ -113,11 +113,12 @@ def mask_nodules(
 
     Examples
     --------
+    >>> import hilum
     >>> from hilum.phantom.chest import make_phantom
     >>> scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
-    >>> mask_nodules(scan).shape
+    >>> hilum.mask_nodules(scan).shape
     (40, 64, 64)
-    >>> bool((mask_nodules(scan.ct.geometry, scan.nodules[:1]).array <= 1).all())
+    >>> bool((hilum.mask_nodules(scan.ct.geometry, scan.nodules[:1]).array <= 1).all())
     True
     """
     geometry, nodules = _drawn_on(geometry, nodules)
@@ -173,10 +174,12 @@ def cover_nodules(
         The grid of the result, or what lies on it.
     nodules : sequence of Nodule, optional
         By default those of the scan.
-    samples : int
+    samples : int, default 4
         Number of evenly spaced sample positions in a voxel along each axis; 1 to 16.
-    level, contour_pixel
-        As for `mask_nodules`.
+    level : float, default 0.5
+        The fraction of a nodule's readers who must have outlined a position: above 0, at most 1.
+    contour_pixel : {"exclude", "include"}, default "exclude"
+        Whether the pixels on an outline belong to the nodule.
 
     Returns
     -------
@@ -192,6 +195,14 @@ def cover_nodules(
         If an option is out of range.
     InputTypeError
         If an argument has another type.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> grid = hilum.Geometry((20, 20, 20), (1.0, 1.0, 1.0))
+    >>> share = hilum.cover_nodules(grid, [hilum.Nodule((9.5, 9.5, 9.5), diameter_mm=8.0)])
+    >>> round(float(share.array.sum())), share.array.dtype
+    (270, dtype('float32'))
     """
     geometry, nodules = _drawn_on(geometry, nodules)
     if not 1 <= samples <= 16:
@@ -222,7 +233,9 @@ def nodules_outside(geometry: Geometry, nodules: Sequence[Nodule]) -> tuple[int,
     Parameters
     ----------
     geometry : Geometry
+        The grid.
     nodules : sequence of Nodule
+        The nodules to look for.
 
     Returns
     -------
