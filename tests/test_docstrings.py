@@ -17,9 +17,7 @@ import hilum
 SOURCE = Path(hilum.__file__).parent
 PUBLIC = public_objects()
 ENTRY = re.compile(r"^(\S.*)\n((?:[ \t]+\S.*\n?|\n)*)", re.MULTILINE)  # a parameter, and what is said of it
-LATER = (
-    "volume", "scan", "io.scan_files",
-)  # fmt: skip
+LATER = ("volume", "scan", "viewer.notebook")
 WITH_EXAMPLES = sorted(path for path in SOURCE.rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
 
 
