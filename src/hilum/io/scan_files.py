@@ -92,6 +92,13 @@ def read(
         If the path does not exist, contains nothing readable, or the scan cannot be trusted: one line with the
         reason and the next step. `MissingInputError`, `FormatError`, `UnsupportedError`, `SeriesError`,
         `GeometryError` and `AnnotationError` are subclasses.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> scan.ct.shape, scan.ct.spacing, len(scan.nodules)
+    ((48, 96, 96), (6.25, 4.0, 4.0), 5)
     """
     path = Path(path)
     if not files.path_exists(path):
@@ -224,6 +231,14 @@ def write(volume: Volume | Scan, path: str | Path, *, series_uid: str = "") -> N
         If the format needs a package that is not installed.
     InputTypeError
         If the first argument is neither a volume nor a scan.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan")
+    >>> hilum.write(scan, "copy.nrrd")
+    >>> hilum.read("copy.nrrd").ct.geometry.isclose(scan.ct.geometry)
+    True
     """
     path, ct = Path(path), volume_of(volume)
     if isinstance(volume, Scan):
