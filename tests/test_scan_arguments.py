@@ -248,6 +248,28 @@ def test_another_wrong_argument_names_the_right_call(call, message):
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (hilum.read, "a Scan is no path; it is in memory already"),
+        (lambda _: hilum.read(["a.dcm", "b.dcm"]), "a list is no path; give the folder that holds the files"),
+        (lambda _: hilum.read(hilum.ScanRef("folder", "a", Path("scan"))), r"a ScanRef is no path; .*ref\.path"),
+        (lambda _: hilum.read(3), "an int is no path; give the path of a file or folder"),
+        (lambda _: hilum.read(None), "None is no path"),
+        (lambda scan: hilum.read_mask(scan.lungs), "a Mask is no path; it is in memory already"),
+        (lambda _: hilum.series(3), "an int is no path"),
+        (lambda scan: hilum.write(scan, scan), "a Scan is no path"),
+        (hilum.PatchDataset, "a Scan is no path"),
+        (hilum.PatchFolder, "a Scan is no path"),
+        (lambda _: hilum.attach_labels("scan", []), r"a str is no scan; hilum\.read\(\.\.\.\) reads one"),
+        (lambda scan: hilum.attach_labels(scan, ["tumor.nii"]), r"a str is no label file; hilum\.LabelFile\("),
+    ],
+)  # fmt: skip
+def test_what_is_no_path_is_refused(scan, call, message):
+    with pytest.raises(InputTypeError, match=message):
+        call(scan)
+
+
 @pytest.mark.parametrize("order", [2, True, "cubik", None, 3.0])
 def test_an_unknown_order_is_refused_by_its_names(order):
     with pytest.raises(InputError, match=r"expected cubic \(3\), linear \(1\) or nearest \(0\)"):

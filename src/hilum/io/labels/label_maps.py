@@ -109,7 +109,7 @@ def read_mask(path: str | Path) -> Mask:
     >>> lungs.shape, int(lungs.array.max())
     ((48, 96, 96), 2)
     """
-    path = Path(path)
+    path = files.as_path(path)
     if not files.path_exists(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if not formats.is_volume(path):
