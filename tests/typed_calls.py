@@ -209,6 +209,7 @@ def one_of(scan: hilum.RunScan) -> None:
     assert_type(scan.labels, Mapping[str, int | float | str])
     assert_type(scan.figures, Mapping[str, float])
     assert_type((scan.fold, scan.made_fold, scan.patient_fold, scan.uid), tuple[str, str, str, str])
+    assert_type(scan.locations, Mapping[str, NDArray[np.float64]])
     assert_type(scan.annotated, bool)
     assert_type(scan.geometry, hilum.Geometry)
     assert_type(scan.record.nodules[0].diameter_mm, float)

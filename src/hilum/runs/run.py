@@ -72,6 +72,10 @@ class Run:
     def _folds(self) -> FoldsFile:
         return FoldsFile(self.folder, self.ids)
 
+    def __fspath__(self) -> str:
+        """The run's folder: what takes the path of a run takes a `Run` too."""
+        return str(self.folder)
+
     def __len__(self) -> int:
         """Number of finished scans."""
         return len(self.ids)
@@ -204,14 +208,14 @@ class Run:
         return make_table(self.folder, self, rest if every else ())
 
 
-def open_run(folder: str | PathLike[str] | Run) -> Run:
+def open_run(folder: str | PathLike[str]) -> Run:
     """Open the output of ``hilum run``; only its ledger is read.
 
     Parameters
     ----------
-    folder : str, path or Run
-        The folder that ``--out`` named. The run may still be in progress, or on a disk that is read-only. A `Run` is
-        returned as it is.
+    folder : str or path
+        The folder that ``--out`` named. The run may still be in progress, or on a disk that is read-only. A `Run` is a
+        path, too, and is returned as it is.
 
     Returns
     -------

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hilum.errors import FormatError, MissingInputError
 from hilum.geometry import Geometry
 from hilum.io.names import is_uid
@@ -17,7 +20,7 @@ from hilum.outputs.folds import LABELS, FoldsFile, label_text
 from hilum.scan import Label, LabelMap, Nodule, Note, Scan
 from hilum.volume import Mask, Volume
 
-_VOLUMES = frozenset({"ct", "lungs", "nodule_mask", "label_maps"})
+_READ = frozenset({"ct", "lungs", "nodule_mask", "label_maps", "locations"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ class RunScan:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the volumes: another process reads its own."""
-        return {name: value for name, value in self.__dict__.items() if name not in _VOLUMES}
+        return {name: value for name, value in self.__dict__.items() if name not in _READ}
 
     @property
     def scan_id(self) -> str:
@@ -156,6 +159,11 @@ class RunScan:
         """Measurements of the scan; each name ends in its unit: ``lung_right_ml``, ``lung_mean_hu``."""
         return MappingProxyType(self.record.figures)
 
+    @cached_property
+    def locations(self) -> Mapping[str, NDArray[np.float64]]:
+        """Positions other than nodules, by kind, as in `hilum.Scan`."""
+        return MappingProxyType(parts.read_locations(self.folder, self.record))
+
     @property
     def uid(self) -> str:
         """The series UID; empty if the record has another name in its place."""
@@ -217,7 +225,7 @@ class RunScan:
             nodule_figures=() if mask is None else tuple(map(_measurements, record.nodules)),
             labels=self.labels,
             acquisition=MappingProxyType(record.acquisition),
-            locations=MappingProxyType(parts.read_locations(self.folder, record)),
+            locations=self.locations,
         )
 
     def format_of(self, part: str = "ct") -> str:
