@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from hilum.errors import MissingInputError, UnknownScanError, name_some
+from hilum.io.files import as_path
 from hilum.io.folders import RECIPE
 from hilum.io.unfinished import is_unfinished
 from hilum.outputs import finished, ledger
@@ -238,7 +239,7 @@ def open_run(folder: str | PathLike[str]) -> Run:
     """
     if isinstance(folder, Run):
         return folder
-    path = Path(folder)
+    path = as_path(folder)
     scans = finished.scans_folder(path)
     if not (path / ledger.NAME).is_file() and not scans.is_dir():
         outer = next((one for one in path.resolve().parents if (one / ledger.NAME).is_file()), None)
