@@ -20,8 +20,15 @@ import hilum
 from hilum import batch
 from hilum.outputs import finished
 from hilum.outputs.ledger import Row, encode_row, read_ledger
+from hilum.export.boxes import write_boxes_csv
 from hilum.phantom.chest import make_phantom
+from hilum.report.page import write_report
+from hilum.stats import fingerprint
 from hilum.train.folds import make_folds
+from hilum.train.patch_records import PatchOptions
+from hilum.train.patches import write_patches
+from hilum.train.slices import write_slices
+from hilum.verify import verify
 
 IDS = ("ct-a", "ct-b", "ct-c", "ct-d")
 LOBES = {"ct-a": {"upper": 2, "lower": 5}, "ct-c": {"upper": 2, "lower": 5}}
@@ -304,3 +311,31 @@ def test_a_scan_that_failed_says_so(out):
     assert [row.id for row in run.failed] == ["ct-g"]
     with pytest.raises(hilum.UnknownScanError, match=r"ct-g: has no output \(failed\): the worker died"):
         run["ct-g"]
+
+
+def test_what_takes_the_folder_of_a_run_takes_the_run(out, tmp_path):
+    run = hilum.open_run(out)
+    assert os.fspath(run) == str(out)
+    both = [hilum.PatchDataset(one, size=16, seed=3) for one in (out, run)]
+    for ours, theirs in zip(*(hilum.batches(data, 2) for data in both), strict=True):
+        assert np.array_equal(ours["image"], theirs["image"])
+    assert len(pickle.dumps(both[1])) < len(pickle.dumps(both[0])) + 100
+    assert fingerprint(run) == fingerprint(str(out))
+    assert [list(map(str, verify(one))) for one in (run,)] == [list(map(str, verify(out)))]
+    for number, one in enumerate((out, run)):
+        write_patches(one, tmp_path / f"patches{number}", PatchOptions(size=16))
+        write_slices(one, tmp_path / f"slices{number}")
+        write_report(one, tmp_path / f"report{number}.html")
+        make_folds(one, count=2, overwrite=True)
+    assert (tmp_path / "report0.html").read_bytes() == (tmp_path / "report1.html").read_bytes()
+    for name in ("patches", "slices"):
+        assert tree(tmp_path / f"{name}0") == tree(tmp_path / f"{name}1")
+    with pytest.raises(hilum.InputError, match="the run did not end"):
+        next(batch.convert_run(run, tmp_path / "npy", file_format="npy"))
+    with pytest.raises(hilum.InputError, match="the run is not complete, so nothing is exported"):
+        write_boxes_csv(run, tmp_path / "boxes.csv")
+
+
+def test_what_is_no_path_is_refused_with_the_right_call(made):
+    with pytest.raises(hilum.InputTypeError, match="is no path"):
+        hilum.open_run(hilum.open_run(made)[0].scan())
