@@ -178,11 +178,16 @@ def _parameters(value):
 
 
 def _importable(name):
+    """Whether a name is that of a module, or of something in one."""
+    module, _, last = name.rpartition(".")
+    return _is_module(name) or (_is_module(module) and hasattr(importlib.import_module(module), last))
+
+
+def _is_module(name):
     try:
         importlib.import_module(name)
     except ImportError:
-        module, _, last = name.rpartition(".")
-        return bool(module) and hasattr(importlib.import_module(module), last)
+        return False
     return True
 
 

@@ -108,7 +108,7 @@ class Volume(NDArrayOperatorsMixin):
             The voxels, as for the constructor; for a mask labels of any type, 0 to 255.
         spacing : tuple of float, (z, y, x), mm
             Distance between neighboring voxel centers along each array axis.
-        origin : tuple of float, (x, y, z), LPS mm
+        origin : tuple of float, (x, y, z), LPS mm, default (0.0, 0.0, 0.0)
             World position of the center of voxel (0, 0, 0).
         direction : three unit vectors (x, y, z), LPS
             The world direction of each array axis z, y, x; by default head, back and left.
@@ -243,7 +243,7 @@ class Mask(Volume):
     Parameters
     ----------
     array : array_like of uint8 (or bool), shape (z, y, x)
-        Kept or copied as by `Volume`. `from_array` takes labels of other types.
+        Kept or copied as by `Volume`. `Mask.from_array` takes labels of other types.
     geometry : Geometry
         Its shape must be the array's.
     names : mapping of int to str
@@ -312,6 +312,14 @@ class Mask(Volume):
         ------
         InputError
             If no label has the name.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> import numpy as np
+        >>> mask = hilum.Mask.from_array(np.ones((10, 10, 10)), spacing=(1.0, 1.0, 1.0))
+        >>> mask.volume_ml(1), mask.volume_ml(2)
+        (1.0, 0.0)
         """
         if isinstance(label, str):
             values = [value for value, name in self.names.items() if name == label]

@@ -176,7 +176,7 @@ class RunScan:
 
     @property
     def fold(self) -> str:
-        """The fold in ``folds.json``, or the label `fold_by`; empty without both."""
+        """The fold in ``folds.json``, or the label ``fold_by``; empty without both."""
         made = self.made_fold if self.fold_by in LABELS else ""
         return made or label_text(self.record.labels.get(self.fold_by, ""))
 

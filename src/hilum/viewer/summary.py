@@ -55,9 +55,9 @@ def volume_html(volume: Volume) -> str:
         return page("Volume", *_volume_picture(Scan("", volume)), [*rows, _values(volume)])
     found = measure_labels(volume.array, workers=0)
     each = volume.geometry.voxel_volume / 1000
-    names = getattr(volume, "names", {})
+    names = {value: f"{value} {visible(volume.names.get(value, ''), limit=60)}".rstrip() for value in found}
     labels = (
-        f"{_square(_MASK_COLORS[(value - 1) % len(_MASK_COLORS)])}{_label(value, names)}: {ml(one.voxels * each)}"
+        f"{_square(_MASK_COLORS[(value - 1) % len(_MASK_COLORS)])}{html(names[value])}: {ml(one.voxels * each)}"
         for value, one in found.items()
     )
     rows.append(("labels", join_lines(labels, len(found)) or "none: no voxel is marked"))
@@ -102,7 +102,9 @@ def _volume_picture(scan: Scan) -> tuple[str, str]:
 
 def _mask_picture(mask: Mask, values: Sequence[int]) -> tuple[str, str]:
     """Draw a mask filled with its colors on black."""
-    black = Volume(np.broadcast_to(np.int16(-32768), mask.shape), mask.geometry)  # one voxel of memory
+    voxel = np.array(-32768, np.int16)
+    voxel.flags.writeable = False  # so that the volume takes its one voxel of memory as it is
+    black = Volume(np.broadcast_to(voxel, mask.shape), mask.geometry)
     fill = {value: RIGHT_COLOR + (value - 1) % len(_MASK_COLORS) for value in values}
     return _image(*draw_strip(Scan("", black, lungs=mask), fill=fill), mask, "")
 
@@ -202,11 +204,6 @@ def _map_labels(values: Mapping[str, int], colors: Mapping[int, int]) -> str:
     return ", ".join(
         f"{_square(HEX_COLORS[colors[value]])}{html(visible(label, limit=60))}" for label, value in named[:MOST_LINES]
     ) + (f" and {len(named) - MOST_LINES} more" if len(named) > MOST_LINES else "")
-
-
-def _label(value: int, names: object) -> str:
-    name = names.get(value, "") if hasattr(names, "get") else ""
-    return html(f"{value} {visible(name, limit=60)}".rstrip())
 
 
 def join_lines(lines: Iterable[str], count: int) -> str:
