@@ -197,3 +197,14 @@ def test_a_scan_of_a_run_is_drawn_as_it_is_stored(tmp_path, scan):
 def test_a_mask_is_drawn_over_its_scan(scan):
     with pytest.raises(hilum.InputError, match=r"hilum\.plot\.montage\(scan, lungs=mask\)"):
         hilum.plot.montage(scan.lungs)
+
+
+@pytest.mark.parametrize(("value", "pixels", "drawn"), [(-499, 17, 20), (-500, 17, 30), (-499, 16, 30)])
+def test_a_slice_of_air_has_at_most_one_percent_of_pixels_above_minus_500_hu(value, pixels, drawn):
+    """Of 1,600 pixels 16 are one percent; without a slice with tissue, all are drawn."""
+    array = np.full((30, 1600), -1000, np.int16)
+    array[4:24, :pixels] = value
+    figure = hilum.plot.montage(
+        hilum.Volume(array.reshape(30, 40, 40), hilum.Geometry((30, 40, 40), (5.0, 5.0, 5.0))), every=1
+    )
+    assert len([text for text in figure.axes[0].texts if text.get_text().isdigit()]) == drawn

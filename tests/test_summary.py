@@ -249,6 +249,21 @@ def test_any_volume_is_shown_without_an_error_or_a_warning(geometry, kind, value
     assert page.rows["values"]
 
 
+@settings(deadline=None, max_examples=80)
+@given(geometries(max_size=9), geometries(max_size=9), st.lists(st.tuples(*[st.floats(-0.6, 1.6)] * 3), max_size=6))
+def test_any_scan_is_shown_whatever_its_nodules_and_label_maps(grid, other, shares):
+    world = [tuple(grid.index_to_world(np.array(share) * np.array(grid.shape) - 0.5).tolist()) for share in shares]
+    labels = hilum.Mask(np.resize(np.arange(5, dtype=np.uint8), other.shape), other)
+    lungs = hilum.Mask(np.resize(np.arange(4, dtype=np.uint8), grid.shape), grid)
+    ct = hilum.Volume(np.resize(np.array([-1000, 0, 300], np.int16), grid.shape), grid)
+    nodules = tuple(hilum.Nodule(center, 5.0 + number) for number, center in enumerate(world))
+    drawn = hilum.mask_nodules(grid, nodules) if len(nodules) % 2 else None
+    maps = {"parts": LabelMap(labels, {str(k): k for k in range(1, 5)})}
+    page = page_of(hilum.Scan("", ct, nodules, True, lungs, drawn, maps))
+    assert page.rows["nodules"].count(" mm at ") == len(nodules)
+    assert page.picture.shape[0] == 128
+
+
 def test_a_large_scan_is_small():
     rng = np.random.default_rng(0)
     grid = hilum.Geometry((40, 512, 512), (8.0, 0.7, 0.7))

@@ -160,6 +160,8 @@ def name_what_has_no_page(_sphinx, _what, _name, value, _options, lines):
         if text in parameters:
             return f"*{text}*"
         last = text.rpartition(".")[2]
+        if text.startswith("hilum.") and text.split(".")[1] in hilum.__all__:
+            return found[0]  # a public name, or a member of one
         if text.startswith("hilum.") and last in hilum.__all__:
             return f"`hilum.{last}`"
         inner = text.startswith("hilum.") and text[len("hilum.") :] not in hilum.__all__ and _importable(text)

@@ -243,7 +243,7 @@ class Mask(Volume):
     Parameters
     ----------
     array : array_like of uint8 (or bool), shape (z, y, x)
-        Kept or copied as by `Volume`. `Mask.from_array` takes labels of other types.
+        Kept or copied as by `Volume`. ``Mask.from_array`` takes labels of other types.
     geometry : Geometry
         Its shape must be the array's.
     names : mapping of int to str

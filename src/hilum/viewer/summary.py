@@ -83,7 +83,8 @@ def scan_html(scan: Scan) -> str:
 
 def page(title: str, picture: str, caption: str, rows: Sequence[Row]) -> str:
     """Put a title, pictures with a line below them, and rows into one element."""
-    cells = (f'<tr><th style="{_STYLE}">{name}</th><td style="{_STYLE}">{value}</td></tr>' for name, value in rows)
+    head = f"{_STYLE};white-space:nowrap"
+    cells = (f'<tr><th style="{head}">{name}</th><td style="{_STYLE}">{value}</td></tr>' for name, value in rows)
     return (  # the class keeps a notebook from setting what stands between dollar signs as mathematics
         '<div class="tex2jax_ignore mathjax_ignore" style="max-width:100%">'
         f'<strong>{html(title)}</strong>{picture}<div style="font-size:85%">{caption}</div>'
