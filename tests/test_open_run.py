@@ -18,9 +18,9 @@ from training_inputs import make_run, replace_record
 
 import hilum
 from hilum import batch
+from hilum.export.boxes import write_boxes_csv
 from hilum.outputs import finished
 from hilum.outputs.ledger import Row, encode_row, read_ledger
-from hilum.export.boxes import write_boxes_csv
 from hilum.phantom.chest import make_phantom
 from hilum.report.page import write_report
 from hilum.stats import fingerprint
@@ -268,6 +268,9 @@ def test_a_table_has_the_columns_of_scans_csv_and_every_figure(tmp_path):
         assert table["unit"][k] == "HU"
     assert repr(table).startswith("RunTable(2 rows: id, dataset, series_uid")
     assert {type(cell) for column in every.values() for cell in column} <= {str, int, float, bool, type(None)}
+    lungs = run[0].lungs
+    assert lungs.names == {1: "right lung", 2: "left lung"}
+    assert lungs.volume_ml("left lung") == pytest.approx(table["lung_left_ml"][0])
     assert {"lung_right_ml", "slice_thickness_mm", "spacing_z_mm"} <= table.keys()
 
 
@@ -330,6 +333,7 @@ def test_what_takes_the_folder_of_a_run_takes_the_run(out, tmp_path):
     assert (tmp_path / "report0.html").read_bytes() == (tmp_path / "report1.html").read_bytes()
     for name in ("patches", "slices"):
         assert tree(tmp_path / f"{name}0") == tree(tmp_path / f"{name}1")
+    assert hilum.open_run(one)[0].lungs.names == {1: "lungs"}  # no figure tells two sides
     with pytest.raises(hilum.InputError, match="the run did not end"):
         next(batch.convert_run(run, tmp_path / "npy", file_format="npy"))
     with pytest.raises(hilum.InputError, match="the run is not complete, so nothing is exported"):
