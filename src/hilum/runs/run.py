@@ -21,6 +21,8 @@ from hilum.recipes import Recipe, parse_recipe
 from hilum.runs.run_scan import RunScan
 from hilum.runs.table import RunTable, make_table
 
+AnyRun = str | PathLike[str]  # a run, or the path of its folder: a `Run` is a path, too
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -209,7 +211,7 @@ class Run:
         return make_table(self.folder, self, rest if every else ())
 
 
-def open_run(folder: str | PathLike[str]) -> Run:
+def open_run(folder: AnyRun) -> Run:
     """Open the output of ``hilum run``; only its ledger is read.
 
     Parameters
