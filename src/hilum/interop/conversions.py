@@ -213,7 +213,7 @@ class Conversions:
         Raises
         ------
         InputError
-            If itk has no such type of voxels (int8, int64, float16, bool), or is not installed.
+            If itk has no such type of voxels (int8, float16, bool, integers of 64 bits), or is not installed.
         """
         from hilum.interop import itk
 

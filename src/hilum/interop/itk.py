@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.geometry import Geometry
-from hilum.interop.asking import COMMON, check_axes, check_channels, check_kind, check_numbers, library, native
+from hilum.interop.asking import check_axes, check_channels, check_kind, check_numbers, library, native
 
-_WRAPPED = COMMON - {"int8", "int64"}  # the package on PyPI has no images of these
+_PIXELS = {"uint8": "UC", "int16": "SS", "uint16": "US", "int32": "SI", "uint32": "UI", "float32": "F", "float64": "D"}
+"""ITK's names of the types for which the package on PyPI has images."""
 
 
 def to_image(array: NDArray[Any], geometry: Geometry) -> Any:
@@ -16,8 +17,11 @@ def to_image(array: NDArray[Any], geometry: Geometry) -> Any:
     with library("itk"):
         import itk
 
-    # ITK takes an array that is Fortran-contiguous as (x, y, z), and so it would take one of a single line of voxels.
-    image = itk.image_from_array(np.ascontiguousarray(native(array, library="ITK", types=_WRAPPED)).T)
+    voxels = native(array, library="ITK", types=frozenset(_PIXELS))
+    # Not by itk.image_from_array: it takes an array of shape (n, 1, 1) as (1, 1, n).
+    image = itk.Image[getattr(itk, _PIXELS[voxels.dtype.name]), 3].New(Regions=geometry.shape[::-1])
+    image.Allocate()
+    itk.array_view_from_image(image)[:] = voxels
     image.SetSpacing(geometry.spacing[::-1])
     image.SetOrigin(geometry.origin)
     image.SetDirection(itk.matrix_from_array(np.array(geometry.direction)[::-1].T))
