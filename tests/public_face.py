@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+import pages
 
 import hilum
 from hilum.cli import app
@@ -29,7 +33,10 @@ class Public:
 
 
 def public_objects():
-    """Every public function, class, method and property; constants have no docstring of their own."""
+    """Every public function, class, method and property, and what the reference lists beside them.
+
+    Constants have no docstring of their own.
+    """
     found = []
     for name in sorted(set(hilum.__all__) - {"__version__"}):
         value = getattr(hilum, name)
@@ -39,6 +46,9 @@ def public_objects():
             if inspect.isfunction(part) or inspect.isclass(part):
                 found.append(Public(whole, part))
             found += [Public(f"{whole}.{key}", member) for key, member in members(part)]
+    for name in re.findall(r"^   (\w+\.[\w.]+)$", pages.read_page("reference/api.rst"), re.MULTILINE):
+        module, _, own = name.rpartition(".")
+        found.append(Public(name, getattr(importlib.import_module(f"hilum.{module}"), own)))
     return found
 
 
@@ -64,6 +74,7 @@ def write_face_folder(folder):
     """Write what examples read: a DICOM series, its table of nodules, volume files, and a finished run with patches."""
     phantom = make_phantom(seed=1, shape=(48, 96, 96), spacing=(6.25, 4.0, 4.0))
     series = write_dicom_series(phantom, folder / "scan")
+    shutil.copy(next(series.glob("*1.dcm")), series / "again.dcm")  # an oddity, so that there is a note
     rows = [",".join(map(str, (phantom.scan.series_uid, *n.center, n.diameter_mm))) for n in phantom.scan.nodules]
     table = folder / "annotations.csv"
     table.write_text("\n".join(["seriesuid,coordX,coordY,coordZ,diameter_mm", *rows, ""]))

@@ -15,6 +15,7 @@ import pytest
 from conftest import DATA
 from dsb2017_files import write_dsb2017
 from lidc_message import message, nodule, roi, square
+from public_face import write_face_folder
 
 import hilum
 from hilum.cli import app
@@ -84,6 +85,18 @@ def a_run_of_seven_patients():
     )
 
 
+def scans_for_a_run():
+    """Two series with a table of their nodules, and a volume file that ends too early."""
+    rows = ["seriesuid,coordX,coordY,coordZ,diameter_mm"]
+    for seed in (1, 2):
+        phantom = small(seed)
+        write_dicom_series(phantom, Path(f"SCANS/{seed}"))
+        rows += [",".join(map(str, (phantom.scan.series_uid, *n.center, n.diameter_mm))) for n in phantom.scan.nodules]
+    Path("annotations.csv").write_text("\n".join(rows))
+    hilum.write(small(3).scan.ct, "SCANS/broken.mha")
+    os.truncate("SCANS/broken.mha", 100_000)
+
+
 def own_labels():
     """A scan and a ball that somebody drew in it, on slices of its own."""
     scan = small(1).scan
@@ -99,6 +112,10 @@ def _made(name):
     return Path(name)
 
 
+def a_scan_and_a_run():
+    write_face_folder(Path())
+
+
 def nothing():
     pass
 
@@ -107,9 +124,11 @@ def nothing():
     ("name", "prepare"),
     [
         ("get-started.md", nothing),
+        ("python.md", a_scan_and_a_run),
         ("dicom.md", nothing),
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
+        ("runs.md", scans_for_a_run),
         ("dsb2017.md", patients),
         ("labels.md", own_labels),
         ("tables.md", nothing),
@@ -128,8 +147,14 @@ def test_a_page_runs_and_prints_what_it_shows(name, prepare, tmp_path, monkeypat
     here = [kind for kind, library in fences if library not in left_out]
     assert ran["python"] + ran["sh"] >= 2
     assert ran == {kind: here.count(kind) for kind in pages.KINDS}
-    assert left_out <= {"torch", "monai", "torchio", "nnunetv2"}
+    assert left_out <= {"torch", "monai", "torchio", "nnunetv2", "pandas"}
     assert text.lower().count("*not run in the build") >= len(left_out)
+
+
+def test_the_snippets_of_python_are_short_and_thirty():
+    snippets = [code for kind, code in pages.blocks(pages.read_page("python.md")) if kind.startswith("python")]
+    assert len(snippets) >= 30
+    assert [code for code in snippets if len(code.splitlines()) > 4] == []
 
 
 def test_a_page_that_shows_something_else_is_told(tmp_path, monkeypatch):

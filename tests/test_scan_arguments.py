@@ -14,9 +14,12 @@ import hilum
 from hilum import Geometry, LabelMap, Mask, Nodule, Scan, Volume
 from hilum.errors import AnnotationError, InputError, InputTypeError
 from hilum.phantom import make_phantom
+from hilum.runs.run_scan import RunScan
 
 GRID = Geometry((3, 3, 3), (1.0, 1.0, 1.0))
 EMPTY = Mask(np.zeros((3, 3, 3), np.uint8), GRID)
+FLIPPED = ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+TURNED = ((0.0, 0.0, 1.0), (-0.6, 0.8, 0.0), (0.8, 0.6, 0.0))
 LUNG = {"table": [0, 100, 255], "first": -1000}
 
 
@@ -131,6 +134,22 @@ def test_a_mask_is_made_of_a_scan_as_of_its_ct(scan, make):
     assert same(make(scan), make(scan.ct))
 
 
+def test_labels_keep_their_names(scan):
+    names = {1: "right lung", 2: "left lung"}
+    assert dict(scan.lungs.names) == names
+    for changed in (
+        hilum.resample(scan.lungs, 5.0),
+        hilum.resample(scan.lungs, like=scan.ct.crop((1, 2, 3), (30, 40, 50))),
+        hilum.resample(scan, like=Geometry((9, 9, 9), (9.0, 9.0, 9.0), (-40, -40, -40), TURNED)).lungs,
+        hilum.reorient(replace(scan.lungs, geometry=replace(scan.lungs.geometry, direction=FLIPPED))),
+        hilum.dilate(scan.lungs, 8.0),
+        hilum.dilate(scan, 8.0).lungs,
+        hilum.place_label_map(LabelMap(scan.lungs, {"right": 1, "left": 2}), hilum.resample(scan, 7.0)).label_map.mask,
+    ):
+        assert dict(changed.names) == names
+    assert dict(hilum.tissue_map(scan, tissues=hilum.TISSUES[:2]).names) == {1: "air", 2: "lung"}
+
+
 def test_nodules_are_drawn_on_whatever_has_a_grid(scan):
     want = hilum.mask_nodules(scan.ct.geometry, scan.nodules)
     for got in (hilum.mask_nodules(scan), hilum.mask_nodules(scan.ct, scan.nodules)):
@@ -206,6 +225,7 @@ WRONG = {
     "ref": (hilum.ScanRef("folder", "a", Path("scan")), r"^a ScanRef is no scan.*; hilum\.read\(ref\.path\) reads"),
     "label map": (LabelMap(EMPTY, {"a": 1}), r"^a LabelMap is no .*label_map\.mask"),
     "nodule": (Nodule((0.0, 0.0, 0.0), 5.0), r"^a Nodule is no scan.*; pass the scan that it belongs to$"),
+    "scan of a run": (RunScan.__new__(RunScan), r"^a RunScan is no scan.*; its scan\(\) reads one$"),
     "list": ([], r"^a list is no scan.*; call the function once for each$"),
     "None": (None, r"^None is no scan"),
     "int": (3, r"^an int is no scan"),
@@ -246,6 +266,72 @@ def test_a_wrong_argument_names_the_right_call(call, wrong):
 def test_another_wrong_argument_names_the_right_call(call, message):
     with pytest.raises(InputTypeError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (hilum.read, "a Scan is no path; it is in memory already"),
+        (lambda _: hilum.read(["a.dcm", "b.dcm"]), "a list is no path; give the folder that holds the files"),
+        (lambda _: hilum.read(hilum.ScanRef("folder", "a", Path("scan"))), r"a ScanRef is no path; .*ref\.path"),
+        (lambda _: hilum.read(3), "an int is no path; give the path of a file or folder"),
+        (lambda _: hilum.read(None), "None is no path"),
+        (lambda scan: hilum.read_mask(scan.lungs), "a Mask is no path; it is in memory already"),
+        (lambda _: hilum.series(3), "an int is no path"),
+        (lambda scan: hilum.write(scan, scan), "a Scan is no path"),
+        (hilum.PatchDataset, "a Scan is no path"),
+        (hilum.PatchFolder, "a Scan is no path"),
+        (lambda _: hilum.attach_labels("scan", []), r"a str is no scan; hilum\.read\(\.\.\.\) reads one"),
+        (lambda scan: hilum.attach_labels(scan, ["tumor.nii"]), r"a str is no label file; give a list"),
+    ],
+)  # fmt: skip
+def test_what_is_no_path_is_refused(scan, call, message):
+    with pytest.raises(InputTypeError, match=message):
+        call(scan)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda scan, x: hilum.normalize(scan, lower=x), "lower"),
+        (lambda scan, x: hilum.normalize(scan, upper=x), "upper"),
+        (hilum.zero_center, "mean"),
+        (lambda scan, x: hilum.window(scan, center=x, width=5.0), "center"),
+        (lambda scan, x: hilum.window(scan, center=5.0, width=x), "width"),
+        (hilum.dilate, "radius_mm"),
+        (lambda scan, x: hilum.dilate(scan, 8.0, workers=x), "workers"),
+        (lambda scan, x: hilum.segment_lungs(scan, dilate_mm=x), "dilate_mm"),
+        (lambda scan, x: hilum.mask_nodules(scan, level=x), "level"),
+        (lambda scan, x: hilum.cover_nodules(scan, samples=x), "samples"),
+        (lambda scan, x: hilum.resample(scan, 5.0, workers=x), "workers"),
+        (lambda scan, x: hilum.apply_voi_lut(scan, table=[0], first=x), "first"),
+        (lambda _, x: hilum.read(".", max_gap_mm=x), "max_gap_mm"),
+        (lambda _, x: hilum.read(".", hu_offset=x), "hu_offset"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_is_refused_by_name(scan, call, name):
+    for value, told in (("1", "a str"), ([1.0], "a list"), (scan, "a Scan")):
+        with pytest.raises(InputTypeError, match=f"^{name} is {told}, expected a number$"):
+            call(scan, value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda scan: hilum.segment_lungs(scan, method=3), "an int is no lung method; give hilum, tutorial3d"),
+        (lambda scan: hilum.tissue_map(scan, tissues=["lung"]), r"a str is no tissue; pass hilum\.TISSUES"),
+        (lambda scan: hilum.tissue_map(scan, tissues="lung"), r"a str is no sequence of tissues; pass hilum\.TISSUES"),
+        (lambda scan: hilum.attach_labels(scan, hilum.LabelFile("a.nii", "map")), r"a LabelFile is no list of label"),
+        (lambda scan: hilum.read(".", annotations=scan), "a Scan is no path"),
+        (lambda scan: hilum.write(scan, "never.nii", series_uid=3), "an int is no series UID"),
+        (hilum.open_run, "a Scan is no path"),
+        (lambda _: hilum.read(".", rescale=1.0), "rescale is 1.0, expected a slope"),
+        (lambda scan: hilum.window(scan, (-600, 1500)), r"is not one of lung.*; or give center= and width="),
+    ],
+)  # fmt: skip
+def test_an_option_of_another_type_is_refused(scan, call, message):
+    with pytest.raises(InputError, match=message):
+        call(scan)
 
 
 @pytest.mark.parametrize("order", [2, True, "cubik", None, 3.0])

@@ -48,7 +48,7 @@ def look_at(scan: hilum.Scan) -> None:
     assert_type(scan.nodules[0].readings, tuple[hilum.Reading, ...])
     assert_type(scan.ct.array, Array)
     scan.ct = scan.ct  # type: ignore[misc]
-    hilum.show(scan, window="lung", opacity=0.4)
+    hilum.show(scan, window="lung", opacity=0.4, full=True)
 
 
 def geometry(scan: hilum.Scan) -> None:
@@ -185,6 +185,8 @@ def runs() -> None:
     """A finished run."""
     run = assert_type(hilum.open_run(Path("OUT")), hilum.Run)
     assert_type(hilum.open_run(run), hilum.Run)
+    hilum.plot.overview(run[0], slices=4)
+    hilum.show(run[0])
     assert_type(len(run), int)
     assert_type("1.2.3" in run, bool)
     assert_type([scan.scan_id for scan in run], list[str])
@@ -215,6 +217,7 @@ def one_of(scan: hilum.RunScan) -> None:
     assert_type(scan.labels, Mapping[str, int | float | str])
     assert_type(scan.figures, Mapping[str, float])
     assert_type((scan.fold, scan.made_fold, scan.patient_fold, scan.uid), tuple[str, str, str, str])
+    assert_type(scan.locations, Mapping[str, NDArray[np.float64]])
     assert_type(scan.annotated, bool)
     assert_type(scan.geometry, hilum.Geometry)
     assert_type(scan.record.nodules[0].diameter_mm, float)

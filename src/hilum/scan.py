@@ -49,6 +49,12 @@ class Note:
     shown : str
         The line for the terminal, if it names files or folders that could identify a patient. It is never written to
         a file.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> print(hilum.Note("padding-to-air", "3 % of the voxels were padding"))
+    padding-to-air: 3 % of the voxels were padding
     """
 
     code: str
@@ -85,6 +91,15 @@ class Reading:
     ------
     AnnotationError
         If an outline is not a list of finite points, or there are only holes.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> grid = hilum.Geometry((3, 20, 20), (2.0, 1.0, 1.0))
+    >>> square = np.array([[4.0, 4.0, 2.0], [10.0, 4.0, 2.0], [10.0, 10.0, 2.0], [4.0, 10.0, 2.0]])
+    >>> hilum.Reading(1, grid, (square,), scores={"malignancy": 4}).contours[0].shape
+    (4, 3)
     """
 
     reader: int
@@ -122,6 +137,7 @@ class Nodule:
     Parameters
     ----------
     center : tuple of float, (x, y, z), LPS mm
+        Its middle, wherever the grid of a scan lies.
     diameter_mm : float
         A diameter, not a radius.
     readings : tuple of Reading
@@ -133,6 +149,13 @@ class Nodule:
     ------
     AnnotationError
         If the center is not finite or the diameter is not positive and finite.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> nodule = hilum.Nodule((60.0, -12.5, -140.0), diameter_mm=7.5)
+    >>> hilum.Geometry((100, 200, 200), (2.5, 1.5, 1.5), (-150.0, -150.0, -250.0)).world_to_index(nodule.center)
+    array([ 44.        ,  91.66666667, 140.        ])
     """
 
     center: Vector
@@ -168,6 +191,14 @@ class LabelMap:
     ------
     AnnotationError
         If a value is out of range or has two names.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> mask = hilum.Mask.from_array(np.ones((4, 4, 4)), spacing=(1.0, 1.0, 1.0))
+    >>> hilum.LabelMap(mask, {"tumor": 1})
+    LabelMap({'tumor': 1}, shape=(4, 4, 4), spacing=(1, 1, 1) mm, origin=(0, 0, 0), axes=SPL)
     """
 
     mask: Mask
@@ -197,6 +228,7 @@ class Scan:
     ct : Volume
         int16 Hounsfield units on the scan's own grid.
     nodules : tuple of Nodule
+        Those that annotations list, in the order of the table; by default none.
     annotated : bool, default False
         Whether the scan was searched for nodules. Only then does an empty `nodules` mean that there are none.
     lungs : Mask or None
@@ -232,6 +264,16 @@ class Scan:
         If the CT is no volume, or one of the masks is no mask.
     GeometryError
         If a mask lies on another grid than the CT.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> scan.ct.shape, len(scan.nodules), scan.acquisition["kernel"]
+    ((48, 96, 96), 5, 'STANDARD')
+    >>> import dataclasses
+    >>> dataclasses.replace(scan, lungs=hilum.segment_lungs(scan)).lungs.shape
+    (48, 96, 96)
     """
 
     series_uid: str

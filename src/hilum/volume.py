@@ -24,7 +24,7 @@ class Volume(Conversions, NDArrayOperatorsMixin):
     """Voxels and their geometry; immutable.
 
     numpy takes it as an array: ``volume > -500``, ``np.mean(volume)`` and ``np.asarray(volume)`` give plain arrays
-    without a geometry. `Volume.from_array` and ``dataclasses.replace(volume, array=...)`` make volumes of them.
+    without a geometry. ``Volume.from_array`` and ``dataclasses.replace(volume, array=...)`` make volumes of them.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ class Mask(Volume):
     Parameters
     ----------
     array : array_like of uint8 (or bool), shape (z, y, x)
-        Kept or copied as by `Volume`. `from_array` takes labels of other types.
+        Kept or copied as by `Volume`. ``Mask.from_array`` takes labels of other types.
     geometry : Geometry
         Its shape must be the array's.
     names : mapping of int to str
@@ -269,6 +269,14 @@ class Mask(Volume):
         ------
         InputError
             If no label has the name.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> import numpy as np
+        >>> mask = hilum.Mask.from_array(np.ones((10, 10, 10)), spacing=(1.0, 1.0, 1.0))
+        >>> mask.volume_ml(1), mask.volume_ml(2)
+        (1.0, 0.0)
         """
         if isinstance(label, str):
             values = [value for value, name in self.names.items() if name == label]

@@ -41,7 +41,7 @@ class Conversions:
             The voxels, as for the constructor; for a mask labels of any type, 0 to 255.
         spacing : tuple of float, (z, y, x), mm
             Distance between neighboring voxel centers along each array axis.
-        origin : tuple of float, (x, y, z), LPS mm
+        origin : tuple of float, (x, y, z), LPS mm, default (0.0, 0.0, 0.0)
             World position of the center of voxel (0, 0, 0).
         direction : three unit vectors (x, y, z), LPS
             The world direction of each array axis z, y, x; by default head, back and left.

@@ -7,7 +7,7 @@ import numpy as np
 
 from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
-from hilum.ops.arguments import hu_of
+from hilum.ops.arguments import expect, hu_of
 from hilum.scan import Scan
 from hilum.volume import Mask, Volume
 
@@ -85,7 +85,8 @@ def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) ->
     Returns
     -------
     Mask
-        On the volume's grid: 1 for the first tissue of `tissues`, 2 for the second, ...; 0 for none.
+        On the volume's grid: 1 for the first tissue of `tissues`, 2 for the second, ...; 0 for none. The labels have
+        the names of the tissues.
 
     Raises
     ------
@@ -106,6 +107,9 @@ def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) ->
     ct = hu_of(volume)
     if ct.array.dtype.newbyteorder("=") != np.int16:
         raise InputError(f"a tissue map needs HU as int16, not {ct.array.dtype}", do="keep the volume in HU")
+    do = "pass hilum.TISSUES, a part of it, or a list of hilum.Tissue"
+    for tissue in expect(tissues, (list, tuple), "sequence of tissues", do=do):
+        expect(tissue, Tissue, "tissue", do=do)
     if len(tissues) > 255:
         raise InputError(f"{len(tissues)} tissues, but a mask has at most 255 labels", code="option")
     table = np.zeros(_MOST - _LEAST + 1, np.uint8)
@@ -116,4 +120,5 @@ def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) ->
             raise InputError(f"the range of {tissue.name} is empty: {tissue.lower} to {tissue.upper} HU", code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
 
-    return Mask(look_up(ct.array, table, _LEAST, workers=0), ct.geometry)
+    names = {label: tissue.name for label, tissue in enumerate(tissues, 1)}
+    return Mask(look_up(ct.array, table, _LEAST, workers=0), ct.geometry, names)

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import get_args
 
 from hilum.errors import MissingInputError, UnknownScanError, name_some
+from hilum.io.files import as_path
 from hilum.io.folders import RECIPE
 from hilum.io.unfinished import is_unfinished
 from hilum.outputs import finished, ledger
@@ -18,6 +20,8 @@ from hilum.outputs.folds import FoldsFile
 from hilum.recipes import Recipe, parse_recipe
 from hilum.runs.run_scan import RunScan
 from hilum.runs.table import RunTable, make_table
+
+AnyRun = str | PathLike[str]  # a run, or the path of its folder: a `Run` is a path, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,12 @@ class Run:
         counts = ", ".join(f"{n} {status}" for status, n in self.status.items() if n)
         return f"Run({str(self.folder)!r}: {len(self)} finished scans{f' ({counts})' if counts else ''})"
 
+    def _repr_html_(self) -> str:
+        """Show pictures and what is known in a notebook."""
+        # By name, and when a notebook asks: runs lie below everything that draws.
+        shown: str = import_module("hilum.viewer.run_summary").run_html(self)
+        return shown
+
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The ids of the finished scans, sorted."""
@@ -64,6 +74,10 @@ class Run:
     @cached_property
     def _folds(self) -> FoldsFile:
         return FoldsFile(self.folder, self.ids)
+
+    def __fspath__(self) -> str:
+        """The run's folder: what takes the path of a run takes a `Run` too."""
+        return str(self.folder)
 
     def __len__(self) -> int:
         """Number of finished scans."""
@@ -197,14 +211,14 @@ class Run:
         return make_table(self.folder, self, rest if every else ())
 
 
-def open_run(folder: str | PathLike[str] | Run) -> Run:
+def open_run(folder: AnyRun) -> Run:
     """Open the output of ``hilum run``; only its ledger is read.
 
     Parameters
     ----------
-    folder : str, path or Run
-        The folder that ``--out`` named. The run may still be in progress, or on a disk that is read-only. A `Run` is
-        returned as it is.
+    folder : str or path
+        The folder that ``--out`` named. The run may still be in progress, or on a disk that is read-only. A `Run` is a
+        path, too, and is returned as it is.
 
     Returns
     -------
@@ -227,7 +241,7 @@ def open_run(folder: str | PathLike[str] | Run) -> Run:
     """
     if isinstance(folder, Run):
         return folder
-    path = Path(folder)
+    path = as_path(folder)
     scans = finished.scans_folder(path)
     if not (path / ledger.NAME).is_file() and not scans.is_dir():
         outer = next((one for one in path.resolve().parents if (one / ledger.NAME).is_file()), None)

@@ -123,7 +123,7 @@ def place_label_map(
             lost[name] = volume / 1000
         elif volume - inside > mask.geometry.voxel_volume / 2 and _leaves(mask, box, geometry):
             outside[name] = (volume - inside) / 1000
-    return Placed(LabelMap(Mask(out, geometry), label_map.values), lost, outside)
+    return Placed(LabelMap(Mask(out, geometry, mask.names), label_map.values), lost, outside)
 
 
 def _turn(mask: Mask, geometry: Geometry, boxes: dict[int, Box]) -> tuple[Mask, _Axes | None, dict[int, Box]]:
