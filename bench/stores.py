@@ -33,7 +33,7 @@ import hilum
 from hilum import batch
 from hilum.io.volumes.formats import STORES
 from hilum.io.volumes.open_volumes import read_all
-from hilum.outputs.finished import finished_scans, open_stored, read_record
+from hilum.outputs.finished import read_record
 from hilum.phantom import make_phantom
 from hilum.recipes import parse_recipe
 
@@ -125,16 +125,15 @@ def boxes(array: NDArray[Any]) -> Iterator[tuple[slice, ...]]:
 
 def measure_formats(folder: Path, out: dict[str, Path], scan: hilum.Scan) -> None:
     for name, run_folder in out.items():
-        ((path, record),) = finished_scans(run_folder)
+        finished = hilum.open_run(run_folder)[0]
+        path = finished.folder
         wrote = cost(lambda name=name: hilum.write(scan.ct, folder / f"x{STORES[name].suffix}"), 3)  # type: ignore[misc]
-        whole = cost(lambda path=path, record=record: read_all(open_stored(path, record, "ct")).sum(), WHOLES)  # type: ignore[misc]
-        where, stored = boxes(scan.ct.array), open_stored(path, record, "ct")
+        whole = cost(lambda one=finished: read_all(one.open("ct")).sum(), WHOLES)  # type: ignore[misc]
+        where, stored = boxes(scan.ct.array), finished.open("ct")
 
-        def patch(
-            stored: Any = stored, where: Any = where, name: str = name, path: Path = path, record: Any = record
-        ) -> None:
+        def patch(stored: Any = stored, where: Any = where, name: str = name, one: hilum.RunScan = finished) -> None:
             box = next(where)
-            volume = open_stored(path, record, "ct") if name == "nifti" else stored
+            volume = one.open("ct") if name == "nifti" else stored
             patch_read = volume.read([s.start for s in box], [s.stop - s.start for s in box])
             assert np.array_equal(patch_read, scan.ct.array[box])  # noqa: S101 - checks what is timed
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+from small_runs import finished_scans
 
 import hilum
 from hilum.datasets.dirlab import GRIDS
-from hilum.outputs.finished import finished_scans, read_stored
+from hilum.outputs.finished import read_stored
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import reverse_in_plane, write_dicom_series, write_structure_set
 from hilum.volume import Mask

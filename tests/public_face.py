@@ -64,6 +64,7 @@ def write_face_folder(folder):
     """Write what examples read: a DICOM series, its table of nodules, volume files, and a finished run with patches."""
     phantom = make_phantom(seed=1, shape=(48, 96, 96), spacing=(6.25, 4.0, 4.0))
     series = write_dicom_series(phantom, folder / "scan")
+    shutil.copy(next(series.glob("*1.dcm")), series / "again.dcm")  # an oddity, so that there is a note
     rows = [",".join(map(str, (phantom.scan.series_uid, *n.center, n.diameter_mm))) for n in phantom.scan.nodules]
     table = folder / "annotations.csv"
     table.write_text("\n".join(["seriesuid,coordX,coordY,coordZ,diameter_mm", *rows, ""]))

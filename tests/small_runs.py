@@ -19,6 +19,11 @@ def write_small(root, count):
     return root
 
 
+def finished_scans(out):
+    """The folder and the record of every finished scan of a run."""
+    return [(scan.folder, scan.record) for scan in hilum.open_run(out)]
+
+
 def content(out):
     """All but the ledger, which holds seconds, and the lock."""
     paths = (path for path in out.rglob("*") if path.is_file() and path.name not in {NAME, ".lock"})

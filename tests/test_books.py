@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_runs import append_row
+from small_runs import append_row, finished_scans
 
 import hilum
 from hilum import batch
 from hilum.batch.run import process
 from hilum.cli import main
-from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.finished import read_record
 from hilum.outputs.ledger import Row, read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe

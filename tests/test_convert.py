@@ -14,14 +14,14 @@ from contextlib import closing
 import msgspec
 import numpy as np
 import pytest
-from small_runs import faults, tree
+from small_runs import faults, finished_scans, tree
 
 import hilum
 from hilum import RunScan, batch
 from hilum.cli import main
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.volumes.formats import STORES
-from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.finished import read_record
 from hilum.outputs.ledger import FINISHED, read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe

@@ -9,13 +9,14 @@ import numpy as np
 import pydicom
 import pytest
 from dsb2017_files import write_dsb2017
+from small_runs import finished_scans
 
 from hilum import batch, cli
 from hilum.datasets import dsb2017, recognize
 from hilum.datasets.listing import scan_id_of
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.outputs.dataset_summary import read_summary
-from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.finished import read_record
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.phantom.files import write_dicom_series

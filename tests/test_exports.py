@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from small_runs import finished_scans
 
 import hilum
 from hilum import batch, recipes
@@ -23,7 +24,6 @@ from hilum.export.boxes import write_boxes_csv, write_coco3d, write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
 from hilum.ops.regrid import regrid_mask
-from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16

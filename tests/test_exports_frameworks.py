@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import finished_scans
 from training_inputs import NODULES, OBLIQUE, make_run
 
 import hilum
 from hilum.cli import main
-from hilum.outputs.finished import finished_scans
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_luna16
 
@@ -105,7 +105,7 @@ def test_monai_places_every_box_at_its_nodule(run, tmp_path):
 def test_torchio_has_the_same_position(tmp_path):
     torchio = pytest.importorskip("torchio")
     folder = make_run(tmp_path, file_format="nifti", direction=OBLIQUE)
-    path, record = next(finished_scans(folder))
+    path, record = finished_scans(folder)[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         subject = torchio.Subject(

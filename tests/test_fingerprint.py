@@ -7,11 +7,11 @@ import shutil
 
 import numpy as np
 import pytest
+from small_runs import finished_scans
 from training_inputs import make_run
 
 from hilum.cli import main
 from hilum.errors import FormatError, MissingInputError
-from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
 from hilum.stats import fingerprint, fingerprint_json
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path):
 def test_a_file_that_is_not_what_was_written_is_refused_by_statistics_and_pictures(run, tmp_path, capsys):
     copy = tmp_path / "RUN"
     shutil.copytree(run, copy)
-    path, record = next(iter(finished_scans(copy)))
+    path, record = finished_scans(copy)[0]
     stored = next(path / name for name in record.files if name.startswith("ct.") and not name.endswith(".json"))
     content = bytearray(stored.read_bytes())
     content[-9] ^= 4

@@ -12,7 +12,7 @@ import pytest
 from lidc_message import SERIES, message, nodule, roi
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from small_runs import append_row, everything, faults, tree
+from small_runs import append_row, everything, faults, finished_scans, tree
 from training_inputs import make_run
 
 import hilum
@@ -22,7 +22,6 @@ from hilum.cli import main
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, OutputError
 from hilum.export.boxes import write_boxes_csv, write_monai
 from hilum.export.nnunet import write_nnunet
-from hilum.outputs.finished import finished_scans
 from hilum.outputs.folds import NAME, read_folds
 from hilum.outputs.store import store_scan
 from hilum.phantom.files import write_dicom_series
@@ -233,7 +232,7 @@ def test_what_makes_no_folds_is_refused(run, tmp_path, capsys):
     ):
         with pytest.raises(InputError, match=text):
             make_folds(run, **options)
-    with pytest.raises(MissingInputError, match="no finished scan"):
+    with pytest.raises(MissingInputError, match="does not exist"):
         make_folds(tmp_path / "nothing")
     assert not (run / NAME).exists()
     make_folds(run, count=8)

@@ -13,7 +13,7 @@ import pydicom
 import pytest
 import SimpleITK
 from labeled_run import LABELS, hold_to, make_labeled_run, truth
-from small_runs import faults
+from small_runs import faults, finished_scans
 from test_exports import read_back
 from training_inputs import OBLIQUE, make_run
 
@@ -26,7 +26,7 @@ from hilum.export.monai_masks import write_monai_masks
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
 from hilum.export.seg_codes import named_segment
-from hilum.outputs.finished import finished_scans, read_stored
+from hilum.outputs.finished import read_stored
 
 pytestmark = pytest.mark.usefixtures("no_workers")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from labeled_run import LABELS, hold_to, make_labeled_run
+from small_runs import finished_scans
 
 from hilum.cli import main
-from hilum.outputs.finished import finished_scans
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_workers")]
 

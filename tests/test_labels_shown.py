@@ -300,6 +300,18 @@ def test_a_legend_is_bounded_and_draws_names_as_they_are(tmp_path):
     assert figure.bbox.padded(1).fully_containsx(legend.get_window_extent().x1)
 
 
+@pytest.mark.parametrize("columns", [1, 3, 8])
+def test_a_legend_of_long_names_lies_in_the_figure(columns):
+    names = {f"segment {'W' * 40} number {value}": value for value in range(1, 12)}
+    scan = scan_of(**{"a map with a long name": LabelMap(TUMOR.mask, names), "b": LabelMap(TUMOR.mask, {"b": 1})})
+    figure = montage(scan, every=1, columns=columns)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert figure.bbox.padded(1).contains(*legend.get_window_extent().min)
+    assert figure.bbox.padded(1).contains(*legend.get_window_extent().max)
+    assert all(text.endswith(" ml") for text in legend_of(figure))
+
+
 def test_the_command_draws_the_label_maps_of_a_finished_scan(run, tmp_path, capsys):
     for kind in ("montage", "overview", "window"):
         assert cli.main(["plot", kind, str(run / "scans/both"), "--out", str(tmp_path / f"{kind}.svg")]) == 0

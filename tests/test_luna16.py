@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everybody uses
+from small_runs import finished_scans
 
 import hilum
 from hilum import RunScan, batch, cli
@@ -19,7 +20,7 @@ from hilum.io.volumes.nifti import read_nifti_affine
 from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
 from hilum.outputs import parts
 from hilum.outputs.dataset_summary import merge_tables, read_summary
-from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.finished import read_record
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.parts import read_locations
 from hilum.outputs.records import TableRecord
@@ -129,7 +130,7 @@ def test_every_nodule_is_at_its_voxel_flipped_or_not(finished, phantoms, tree):
 
 
 def test_the_proof_of_each_nodule_is_what_its_voxels_say(finished):
-    for folder, record in list(finished_scans(finished))[:4]:
+    for folder, record in finished_scans(finished)[:4]:
         ct, lungs, labels = (hilum.read(folder / f"{name}.nii.gz").ct.array for name in ("ct", "lungs", "nodules"))
         for told in record.nodules:
             inside = labels == told.label

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from dsb2017_files import write_dsb2017
+from small_runs import finished_scans
 
 from hilum import cli
-from hilum.outputs.finished import finished_scans
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_luna16
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_runs import content, faults
+from small_runs import content, faults, finished_scans
 
 import hilum
 from hilum import _os, batch
@@ -28,7 +28,7 @@ from hilum.export.checked_run import checked_run
 from hilum.io.atomic import atomic_folder, atomic_path
 from hilum.io.unfinished import PARTIAL, is_abandoned, sweep
 from hilum.outputs import store
-from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.finished import read_record
 from hilum.outputs.ledger import NAME, read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe, with_options

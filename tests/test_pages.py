@@ -15,6 +15,7 @@ import pytest
 from conftest import DATA
 from dsb2017_files import write_dsb2017
 from lidc_message import message, nodule, roi, square
+from public_face import write_face_folder
 
 import hilum
 from hilum.cli import app
@@ -99,6 +100,10 @@ def _made(name):
     return Path(name)
 
 
+def a_scan_and_a_run():
+    write_face_folder(Path())
+
+
 def nothing():
     pass
 
@@ -107,6 +112,7 @@ def nothing():
     ("name", "prepare"),
     [
         ("get-started.md", nothing),
+        ("python.md", a_scan_and_a_run),
         ("dicom.md", nothing),
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
@@ -130,6 +136,12 @@ def test_a_page_runs_and_prints_what_it_shows(name, prepare, tmp_path, monkeypat
     assert ran == {kind: here.count(kind) for kind in pages.KINDS}
     assert left_out <= {"torch", "monai", "torchio", "nnunetv2"}
     assert text.lower().count("*not run in the build") >= len(left_out)
+
+
+def test_the_snippets_of_python_are_short_and_thirty():
+    snippets = [code for kind, code in pages.blocks(pages.read_page("python.md")) if kind.startswith("python")]
+    assert len(snippets) >= 30
+    assert [code for code in snippets if len(code.splitlines()) > 4] == []
 
 
 def test_a_page_that_shows_something_else_is_told(tmp_path, monkeypatch):

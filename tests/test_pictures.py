@@ -263,9 +263,8 @@ def test_a_comparison_samples_the_second_result_on_the_grid_of_the_first(scan):
     moved = replace(
         found.second.ct.geometry, origin=tuple(np.add(found.second.ct.geometry.origin, (4.0, 0, 0)).tolist())
     )
-    shifted = RecipeResults(
-        found.first, replace(found.second, ct=Volume(found.second.ct.array, moved)), found.limits, None
-    )
+    elsewhere = replace(found.second, ct=Volume(found.second.ct.array, moved), nodule_mask=None)
+    shifted = RecipeResults(found.first, elsewhere, found.limits, None)
     gap = hu_difference(shifted, PLANES["axial"], 30)
     own = found.first.ct.array[30].astype(float)
     assert np.array_equal(gap[:, 1:], own[:, :-1] - own[:, 1:])

@@ -15,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
 import hilum
+from hilum.cli import main
 from hilum.ops.froc import froc
 from hilum.phantom import make_phantom
 from hilum.pictures import colors
@@ -143,7 +144,7 @@ def test_lungs_given_with_a_scan_go_before_its_own(scan):
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"compare", "froc"}))
 @pytest.mark.parametrize("wrong", ["scan.mha", Path("series"), None, np.zeros((2, 2, 2), np.int16)])
 def test_what_is_no_scan_is_refused_with_the_right_call(name, wrong):
-    with pytest.raises(hilum.InputError, match=r"expected a Scan or a Volume.*hilum\.read"):
+    with pytest.raises(hilum.InputError, match=r"is no scan or volume; hilum\.(read|Volume\.from_array)\("):
         getattr(hilum.plot, name)(wrong)
 
 
@@ -181,3 +182,29 @@ def test_lungs_all_around_a_nodule_have_no_outline_at_the_edge_of_its_picture(sc
         groups = [group for panel in figure.findobj(matplotlib.axes.Axes) for group in panel.collections]
         lines = [color for group in groups for color in group.get_colors().tolist()]
         assert (matplotlib.colors.to_rgba(colors.LABELS[1]) in map(tuple, lines)) == bool(blue)
+
+
+def test_a_scan_of_a_run_is_drawn_as_it_is_stored(tmp_path, scan):
+    hilum.write(scan, tmp_path / "1.2.3.mhd")
+    recipe = tmp_path / "coarse.toml"
+    recipe.write_text("[resample]\nspacing_mm = 6.0\n", encoding="utf-8")
+    assert main(["run", str(tmp_path / "1.2.3.mhd"), "--out", str(tmp_path / "OUT"), "--recipe", str(recipe)]) == 0
+    (one,) = hilum.open_run(tmp_path / "OUT")
+    drawn, same = hilum.plot.montage(one, every=10), hilum.plot.montage(one.scan(), every=10)
+    assert drawn._repr_png_() == same._repr_png_()
+
+
+def test_a_mask_is_drawn_over_its_scan(scan):
+    with pytest.raises(hilum.InputError, match=r"hilum\.plot\.montage\(scan, lungs=mask\)"):
+        hilum.plot.montage(scan.lungs)
+
+
+@pytest.mark.parametrize(("value", "pixels", "drawn"), [(-499, 17, 20), (-500, 17, 30), (-499, 16, 30)])
+def test_a_slice_of_air_has_at_most_one_percent_of_pixels_above_minus_500_hu(value, pixels, drawn):
+    """Of 1,600 pixels 16 are one percent; without a slice with tissue, all are drawn."""
+    array = np.full((30, 1600), -1000, np.int16)
+    array[4:24, :pixels] = value
+    figure = hilum.plot.montage(
+        hilum.Volume(array.reshape(30, 40, 40), hilum.Geometry((30, 40, 40), (5.0, 5.0, 5.0))), every=1
+    )
+    assert len([text for text in figure.axes[0].texts if text.get_text().isdigit()]) == drawn

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from small_runs import finished_scans
 
 import hilum
 from hilum import batch
@@ -21,7 +22,7 @@ from hilum.geometry import Geometry
 from hilum.io.png import png_bytes
 from hilum.ops.intensity import UnitRange
 from hilum.ops.preview import COLORS, GRAYS, HEIGHT, LEFT_COLOR, NODULE_COLOR, PALETTE, RIGHT_COLOR, draw_preview
-from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.finished import read_record
 from hilum.outputs.parts import FACTS, PICTURE, read_preview
 from hilum.outputs.store import read_stored
 from hilum.phantom.chest import make_phantom

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pydicom
 import pytest
-from small_runs import everything
+from small_runs import everything, finished_scans
 
 import hilum
 from hilum import batch, cli
@@ -25,7 +25,6 @@ from hilum.export.seg import write_segmentations
 from hilum.io.annotations.csv_tables import plain_cell, safe_cells
 from hilum.io.names import hashed_uid, hide_uids, is_uid, safe_name, scrub
 from hilum.outputs.dataset_summary import read_summary
-from hilum.outputs.finished import finished_scans
 from hilum.outputs.ledger import encode_row, read_ledger
 from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.phantom.chest import make_phantom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import nibabel
+import nrrd
 import numpy as np
 import pytest
 import SimpleITK
@@ -38,6 +39,16 @@ def test_any_mask_of_simpleitk_is_read(tmp_path_factory, mask):
     read = hilum.read_mask(str(path))
     assert np.array_equal(read.array, mask.array)
     assert_same_geometry(read.geometry, mask.geometry, tolerance=1e-5)
+
+
+def test_the_names_of_segments_are_those_of_the_mask(tmp_path):
+    path = tmp_path / "mask.seg.nrrd"
+    fields = {"Segment0_Name": "Left\x1b lobe", "Segment0_LabelValue": "1", "Segment1_Name": "GTV"}
+    nrrd.write(str(path), labels().T, fields | {"Segment1_LabelValue": "300", "space": "LPS", "space origin": [0, 0, 0],
+               "space directions": np.eye(3)})  # fmt: skip
+    read = hilum.read_mask(path)
+    assert dict(read.names) == {1: "Left? lobe"}
+    assert read.volume_ml("Left? lobe") == np.count_nonzero(labels() == 1) / 1000
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.float32, np.float64])

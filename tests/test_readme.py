@@ -34,10 +34,10 @@ def test_the_five_lines_run(tmp_path, monkeypatch):
     names: dict[str, object] = {}
     exec(block, names)  # noqa: S102 - our own README
     assert len([line for line in block.splitlines() if line.strip()]) == 5
-    assert names["iso"].spacing == (1.0, 1.0, 1.0)
+    assert names["iso"].ct.spacing == (1.0, 1.0, 1.0)
     assert len(names["scan"].nodules) == len(read_annotations(Path("annotations.csv"), series_uid=uid)[0]) == 5
     assert set(names["lungs"].array[::9, ::9, ::9].ravel()) == {0, 1, 2}
-    assert hilum.read("ct.nii.gz").ct.shape == names["iso"].shape
+    assert hilum.read("ct.nii.gz").ct.shape == names["iso"].ct.shape
 
 
 def test_every_command_shown_exists_and_every_file_linked_is_there():

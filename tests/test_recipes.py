@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import finished_scans
 
 import hilum
 from hilum import cli
 from hilum.errors import InputTypeError, RecipeError
 from hilum.io.read_options import ReadOptions
-from hilum.outputs.finished import finished_scans
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipe_sections import Lungs, Output, Read, Resample

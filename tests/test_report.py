@@ -175,7 +175,7 @@ def test_a_damaged_picture_is_told_and_not_shown(tmp_path):
 
 
 def test_what_cannot_be_read_or_written_is_refused_in_one_line(run, tmp_path, capsys):
-    with pytest.raises(MissingInputError, match=r"no ledger\.jsonl"):
+    with pytest.raises(MissingInputError, match=r"no output of a run here"):
         write_report(tmp_path)
     assert cli.main(["report", str(tmp_path)]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

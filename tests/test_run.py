@@ -11,14 +11,14 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
-from small_runs import append_row, tree
+from small_runs import append_row, finished_scans, tree
 
 import hilum
 from hilum import batch
 from hilum.datasets import folder
 from hilum.errors import MissingInputError, OutputError
 from hilum.io.unfinished import PARTIAL
-from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.finished import read_record
 from hilum.outputs.ledger import Ledger, Row, read_ledger
 from hilum.outputs.store import atomic_folder
 from hilum.phantom.chest import make_phantom
@@ -52,7 +52,7 @@ def test_a_run_writes_what_it_says(inputs, phantom, tmp_path):
     assert [row.status for row in rows if not row.notes] == ["done"] * len([row for row in rows if not row.notes])
     assert set(read_ledger(tmp_path)) == {ref.scan_id for ref in refs}
     assert parse_recipe((tmp_path / "recipe.toml").read_text()) == parse_recipe(COARSE)
-    assert len(list(finished_scans(tmp_path))) == len(refs) == 2
+    assert len(finished_scans(tmp_path)) == len(refs) == 2
     for ref in refs:
         done = tmp_path / "scans" / ref.scan_id
         record = json.loads((done / "scan.json").read_text())

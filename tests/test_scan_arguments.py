@@ -14,9 +14,12 @@ import hilum
 from hilum import Geometry, LabelMap, Mask, Nodule, Scan, Volume
 from hilum.errors import AnnotationError, InputError, InputTypeError
 from hilum.phantom import make_phantom
+from hilum.runs.run_scan import RunScan
 
 GRID = Geometry((3, 3, 3), (1.0, 1.0, 1.0))
 EMPTY = Mask(np.zeros((3, 3, 3), np.uint8), GRID)
+FLIPPED = ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+TURNED = ((0.0, 0.0, 1.0), (-0.6, 0.8, 0.0), (0.8, 0.6, 0.0))
 LUNG = {"table": [0, 100, 255], "first": -1000}
 
 
@@ -131,6 +134,22 @@ def test_a_mask_is_made_of_a_scan_as_of_its_ct(scan, make):
     assert same(make(scan), make(scan.ct))
 
 
+def test_labels_keep_their_names(scan):
+    names = {1: "right lung", 2: "left lung"}
+    assert dict(scan.lungs.names) == names
+    for changed in (
+        hilum.resample(scan.lungs, 5.0),
+        hilum.resample(scan.lungs, like=scan.ct.crop((1, 2, 3), (30, 40, 50))),
+        hilum.resample(scan, like=Geometry((9, 9, 9), (9.0, 9.0, 9.0), (-40, -40, -40), TURNED)).lungs,
+        hilum.reorient(replace(scan.lungs, geometry=replace(scan.lungs.geometry, direction=FLIPPED))),
+        hilum.dilate(scan.lungs, 8.0),
+        hilum.dilate(scan, 8.0).lungs,
+        hilum.place_label_map(LabelMap(scan.lungs, {"right": 1, "left": 2}), hilum.resample(scan, 7.0)).label_map.mask,
+    ):
+        assert dict(changed.names) == names
+    assert dict(hilum.tissue_map(scan, tissues=hilum.TISSUES[:2]).names) == {1: "air", 2: "lung"}
+
+
 def test_nodules_are_drawn_on_whatever_has_a_grid(scan):
     want = hilum.mask_nodules(scan.ct.geometry, scan.nodules)
     for got in (hilum.mask_nodules(scan), hilum.mask_nodules(scan.ct, scan.nodules)):
@@ -206,6 +225,7 @@ WRONG = {
     "ref": (hilum.ScanRef("folder", "a", Path("scan")), r"^a ScanRef is no scan.*; hilum\.read\(ref\.path\) reads"),
     "label map": (LabelMap(EMPTY, {"a": 1}), r"^a LabelMap is no .*label_map\.mask"),
     "nodule": (Nodule((0.0, 0.0, 0.0), 5.0), r"^a Nodule is no scan.*; pass the scan that it belongs to$"),
+    "scan of a run": (RunScan.__new__(RunScan), r"^a RunScan is no scan.*; its scan\(\) reads one$"),
     "list": ([], r"^a list is no scan.*; call the function once for each$"),
     "None": (None, r"^None is no scan"),
     "int": (3, r"^an int is no scan"),
@@ -246,6 +266,28 @@ def test_a_wrong_argument_names_the_right_call(call, wrong):
 def test_another_wrong_argument_names_the_right_call(call, message):
     with pytest.raises(InputTypeError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (hilum.read, "a Scan is no path; it is in memory already"),
+        (lambda _: hilum.read(["a.dcm", "b.dcm"]), "a list is no path; give the folder that holds the files"),
+        (lambda _: hilum.read(hilum.ScanRef("folder", "a", Path("scan"))), r"a ScanRef is no path; .*ref\.path"),
+        (lambda _: hilum.read(3), "an int is no path; give the path of a file or folder"),
+        (lambda _: hilum.read(None), "None is no path"),
+        (lambda scan: hilum.read_mask(scan.lungs), "a Mask is no path; it is in memory already"),
+        (lambda _: hilum.series(3), "an int is no path"),
+        (lambda scan: hilum.write(scan, scan), "a Scan is no path"),
+        (hilum.PatchDataset, "a Scan is no path"),
+        (hilum.PatchFolder, "a Scan is no path"),
+        (lambda _: hilum.attach_labels("scan", []), r"a str is no scan; hilum\.read\(\.\.\.\) reads one"),
+        (lambda scan: hilum.attach_labels(scan, ["tumor.nii"]), r"a str is no label file; hilum\.LabelFile\("),
+    ],
+)  # fmt: skip
+def test_what_is_no_path_is_refused(scan, call, message):
+    with pytest.raises(InputTypeError, match=message):
+        call(scan)
 
 
 @pytest.mark.parametrize("order", [2, True, "cubik", None, 3.0])

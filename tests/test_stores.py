@@ -18,7 +18,7 @@ import SimpleITK
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_runs import tree
+from small_runs import finished_scans, tree
 from training_inputs import OBLIQUE, make_run
 
 import hilum
@@ -32,7 +32,7 @@ from hilum.io.volumes.ome_zarr import read_zarr, write_zarr
 from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
 from hilum.ops.patches.boxes import cut_array
 from hilum.ops.pyramid import halve
-from hilum.outputs.finished import finished_scans, is_intact, open_stored, read_record, read_stored
+from hilum.outputs.finished import is_intact, open_stored, read_record, read_stored
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.stats import fingerprint
@@ -490,7 +490,7 @@ def test_a_changed_byte_or_file_is_refused_by_verify_and_by_training(name, tmp_p
 @pytest.mark.parametrize(("name", "package"), [("zarr", "zarr"), ("zarr", "google_crc32c"), ("b2nd", "blosc2")])
 def test_a_missing_package_is_named_before_any_work(name, package, runs, inputs, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)
-    folder, record = next(finished_scans(runs[name]))
+    folder, record = finished_scans(runs[name])[0]
     for words in (
         ["run", str(inputs), "--out", str(tmp_path / "out"), "--format", name],
         ["store", str(runs["npy"]), "--format", name, "--out", str(tmp_path / "out")],

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from region_files import FRAME, SECRETS, SERIES, contour, save_to, segmentation, square, structure_set
-from small_runs import everything
+from small_runs import everything, finished_scans
 from test_dicom import GRID, UID, write
 
 import hilum
@@ -22,7 +22,6 @@ from hilum.errors import AnnotationError, HilumError, InputError
 from hilum.export.seg import write_segmentations
 from hilum.io.labels.attach import attach_labels
 from hilum.ops.regrid import regrid_mask
-from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series

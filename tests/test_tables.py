@@ -16,6 +16,7 @@ from dsb2017_files import write_dsb2017
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from itk_oracle import itk_image
+from small_runs import finished_scans
 
 import hilum
 from hilum import AnnotationError, Geometry, InputError, RunScan, TableColumns, Volume, batch, cli
@@ -29,7 +30,6 @@ from hilum.io.annotations.tables import read_table
 from hilum.ops.nodules.axes import AXES, from_world, inside_body, note_axes, to_world
 from hilum.ops.reorient import permute
 from hilum.outputs.dataset_summary import _axes_notes
-from hilum.outputs.finished import finished_scans
 from hilum.outputs.parts import read_locations
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
@@ -226,7 +226,7 @@ def test_luna25_gives_points_with_their_malignancy_and_nothing_of_the_patient(tm
     )
     text = "".join(p.read_text(errors="replace") for p in (tmp_path / "O").rglob("*") if p.is_file())
     assert not any(word in text for word in ("100471", "20000102", "Female"))
-    folder, record = next(iter(finished_scans(tmp_path / "O")))
+    folder, record = finished_scans(tmp_path / "O")[0]
     assert read_locations(folder, record)["marks"].tolist() == [[1.5, -2, -100, 1]]
     assert not record.nodules
     assert "nodules" not in record.parts
@@ -323,7 +323,7 @@ def test_what_hilum_exports_reads_back_to_the_same_nodules(tmp_path):
     boxes.write_boxes_csv(tmp_path / "OUT", tmp_path / "b.csv")
     boxes.write_coco3d(tmp_path / "OUT", tmp_path / "c.json")
     boxes.write_monai(tmp_path / "OUT", tmp_path / "m.json")
-    stored = next(iter(finished_scans(tmp_path / "OUT")))[0] / "ct.nii.gz"
+    stored = finished_scans(tmp_path / "OUT")[0][0] / "ct.nii.gz"
     wanted = [(n.center, n.diameter_mm) for n in hilum.read(series, annotations=csv).nodules]
     for name in ("b.csv", "c.json", "m.json"):
         for source in (series, stored):

@@ -32,14 +32,6 @@ def test_nothing_of_a_volume_can_be_changed(volume):
             copy.geometry = GRID
 
 
-def test_the_array_is_a_view_and_the_caller_s_own_stays_writable():
-    array = np.zeros(GRID.shape, np.int16)
-    volume = Volume(array, GRID)
-    assert np.shares_memory(volume.array, array)
-    array[0, 0, 0] = 7
-    assert volume.array[0, 0, 0] == 7
-
-
 @given(volumes(max_size=5) | masks(max_size=5))
 def test_pickling_keeps_type_voxels_and_place(volume):
     copy = travelled(volume)

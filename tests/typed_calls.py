@@ -48,7 +48,7 @@ def look_at(scan: hilum.Scan) -> None:
     assert_type(scan.nodules[0].readings, tuple[hilum.Reading, ...])
     assert_type(scan.ct.array, Array)
     scan.ct = scan.ct  # type: ignore[misc]
-    hilum.show(scan, window="lung", opacity=0.4)
+    hilum.show(scan, window="lung", opacity=0.4, full=True)
 
 
 def geometry(scan: hilum.Scan) -> None:
@@ -66,6 +66,9 @@ def geometry(scan: hilum.Scan) -> None:
     assert_type(grid.world_to_index(scan.nodules[0].center), NDArray[np.float64])
     assert_type(grid.contains([(0.0, 0.0, 0.0)]), NDArray[np.bool_])
     assert_type(grid.isclose(grid, tolerance=0.01), bool)
+    assert_type(grid[2:8, ::2], hilum.Geometry)
+    assert_type(grid.place, str)
+    assert_type(hilum.Geometry.from_affine_ras(grid.affine_ras, grid.shape[::-1]), hilum.Geometry)
 
 
 def volumes(scan: hilum.Scan) -> None:
@@ -74,7 +77,22 @@ def volumes(scan: hilum.Scan) -> None:
     ct = assert_type(hilum.Volume(np.zeros(grid.shape, np.int16), grid), hilum.Volume)
     mask = assert_type(hilum.Mask(np.zeros(grid.shape, np.uint8), grid), hilum.Mask)
     assert_type(ct.shape, tuple[int, int, int])
+    assert_type(ct.ndim, int)
+    assert_type(ct.dtype, np.dtype[Any])
     assert_type(ct.spacing, Vector)
+    assert_type(ct.origin, Vector)
+    assert_type(ct.direction, tuple[Vector, Vector, Vector])
+    assert_type(ct.affine_lps, NDArray[np.float64])
+    assert_type(ct.affine_ras, NDArray[np.float64])
+    assert_type(hilum.Volume.from_array(ct > 0, spacing=(2.0, 1.0, 1.0)), hilum.Volume)
+    assert_type(hilum.Mask.from_array([[[1]]], spacing=(2.0, 1.0, 1.0)), hilum.Mask)
+    assert_type(ct[2:8, ..., ::2], hilum.Volume)
+    assert_type(mask[2:8], hilum.Mask)
+    ct[0]  # type: ignore[index]
+    assert_type(ct.crop((slice(0, 4), slice(0, 4), slice(0, 4))), hilum.Volume)
+    assert_type(mask.names, Mapping[int, str])
+    assert_type(mask.volume_ml("right lung"), float)
+    assert_type(mask.volumes_ml(), dict[str | int, float])
     assert_type(ct.geometry, hilum.Geometry)
     assert_type(ct.crop((0, 0, 0), (4, 4, 4)), hilum.Volume)
     assert_type(mask.crop((0, 0, 0), (4, 4, 4)), hilum.Mask)
@@ -161,6 +179,8 @@ def runs() -> None:
     """A finished run."""
     run = assert_type(hilum.open_run(Path("OUT")), hilum.Run)
     assert_type(hilum.open_run(run), hilum.Run)
+    hilum.plot.overview(run[0], slices=4)
+    hilum.show(run[0])
     assert_type(len(run), int)
     assert_type("1.2.3" in run, bool)
     assert_type([scan.scan_id for scan in run], list[str])
@@ -191,6 +211,7 @@ def one_of(scan: hilum.RunScan) -> None:
     assert_type(scan.labels, Mapping[str, int | float | str])
     assert_type(scan.figures, Mapping[str, float])
     assert_type((scan.fold, scan.made_fold, scan.patient_fold, scan.uid), tuple[str, str, str, str])
+    assert_type(scan.locations, Mapping[str, NDArray[np.float64]])
     assert_type(scan.annotated, bool)
     assert_type(scan.geometry, hilum.Geometry)
     assert_type(scan.record.nodules[0].diameter_mm, float)

@@ -160,6 +160,8 @@ def name_what_has_no_page(_sphinx, _what, _name, value, _options, lines):
         if text in parameters:
             return f"*{text}*"
         last = text.rpartition(".")[2]
+        if text.startswith("hilum.") and text.split(".")[1] in hilum.__all__:
+            return found[0]  # a public name, or a member of one
         if text.startswith("hilum.") and last in hilum.__all__:
             return f"`hilum.{last}`"
         inner = text.startswith("hilum.") and text[len("hilum.") :] not in hilum.__all__ and _importable(text)
@@ -178,11 +180,16 @@ def _parameters(value):
 
 
 def _importable(name):
+    """Whether a name is that of a module, or of something in one."""
+    module, _, last = name.rpartition(".")
+    return _is_module(name) or (_is_module(module) and hasattr(importlib.import_module(module), last))
+
+
+def _is_module(name):
     try:
         importlib.import_module(name)
     except ImportError:
-        module, _, last = name.rpartition(".")
-        return bool(module) and hasattr(importlib.import_module(module), last)
+        return False
     return True
 
 

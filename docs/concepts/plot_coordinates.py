@@ -33,7 +33,7 @@ print("world (x, y, z), RAS mm:", np.round(nodule.center, 1) * (-1, -1, 1))
 # arrow out of it. Both rows are the radiologist's view, with the patient's right on the left: from the feet in the
 # first row, from the front in the second.
 
-gray = hilum.window(scan.ct, preset="lung").array
+gray = hilum.window(scan.ct, "lung").array
 k, j, i = voxel.round().astype(int)
 first, last = grid.origin, grid.index_to_world(np.array(grid.shape) - 1)
 sx, sy, sz = grid.spacing[::-1]
@@ -152,7 +152,7 @@ from pathlib import Path
 import nibabel
 
 with tempfile.TemporaryDirectory() as folder:
-    hilum.write(scan.ct, Path(folder, "ct.nii.gz"))
+    hilum.write(scan, Path(folder, "ct.nii.gz"))
     image = nibabel.load(Path(folder, "ct.nii.gz"))
     print("shape (x, y, z):", image.shape)
     print("nibabel's world:", (image.affine @ [*voxel[::-1], 1])[:3].round(1))

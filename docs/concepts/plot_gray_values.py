@@ -54,7 +54,7 @@ from dataclasses import replace
 
 codes = ((scan.ct.array - int(intercept)) // int(slope)).astype(np.int16)
 lost = replace(scan, ct=hilum.Volume(codes, scan.ct.geometry))
-for note in hilum.preprocess(lost, hilum.recipe("default")).notes:
+for note in hilum.preprocess(lost, "default").notes:
     if note.code == "not-hu":
         print(note)
 
@@ -65,7 +65,7 @@ for note in hilum.preprocess(lost, hilum.recipe("default")).notes:
 # A window has a center and a width: below it everything is black, above it white. `hilum.window` does what the
 # standard says (DICOM PS3.3 C.11.2), to the half unit.
 
-gray = {name: hilum.window(scan.ct, preset=name).array[29] for name in hilum.WINDOW_PRESETS}
+gray = {name: hilum.window(scan.ct, name).array[29] for name in hilum.WINDOW_PRESETS}
 figure = Figure(figsize=(11, 3.4), layout="constrained")
 for axes, (name, picture) in zip(figure.subplots(1, 4), gray.items(), strict=True):
     preset = hilum.WINDOW_PRESETS[name]
@@ -92,7 +92,7 @@ codes = np.arange(0, 1201)
 rescale.plot(codes, slope * codes + intercept, color="0.2")
 rescale.set(xlabel="stored value", ylabel="HU", title="1. modality LUT (rescale)")
 for name, (color, dashes) in zip(hilum.WINDOW_PRESETS, STYLES, strict=True):
-    window.plot(ramp, hilum.window(line, preset=name).array[0, 0], dashes, color=color, label=name)
+    window.plot(ramp, hilum.window(line, name).array[0, 0], dashes, color=color, label=name)
 window.legend(fontsize=8)
 window.set(xlabel="HU", ylabel="gray value", title="2. VOI LUT: a window ...")
 lut.plot(ramp, hilum.apply_voi_lut(line, table=table, first=-1000).array[0, 0], color="0.2")
@@ -109,7 +109,7 @@ figure
 # units between -1400 and 1000 become one gray value:
 
 for name in ("lung", "mediastinum"):
-    values = hilum.window(line, preset=name).array[0, 0]
+    values = hilum.window(line, name).array[0, 0]
     counts = np.bincount(values, minlength=256)
     fraction = np.isin(gray[name], (0, 255)).mean()
     print(f"{name}: black {counts[0]}, gray 128 {counts[128]}, white {counts[255]} HU;"

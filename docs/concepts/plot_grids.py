@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 import hilum
 
 scan = hilum.Geometry((60, 100, 100), (5.0, 1.0, 1.0))
-center = hilum.resampled_geometry(scan, spacing=1.0, grid="center")
-corner = hilum.resampled_geometry(scan, spacing=1.0, grid="corner")
+center = hilum.resampled_geometry(scan, 1.0, grid="center")
+corner = hilum.resampled_geometry(scan, 1.0, grid="corner")
 for name, grid in (("scan", scan), ("center", center), ("corner", corner)):
     first, last = grid.index_to_world([(0, 0, 0), (grid.shape[0] - 1, 0, 0)])[:, 2]
     print(
@@ -39,8 +39,8 @@ figure = Figure(figsize=(10, 3.2), layout="constrained")
 axes = figure.subplots()
 rows = [
     ("scan, 5 mm", few, "0.35"),
-    ("center grid, 1 mm", hilum.resampled_geometry(few, spacing=1.0), "#0072b2"),
-    ("corner grid, 1 mm requested", hilum.resampled_geometry(few, spacing=1.0, grid="corner"), "#d55e00"),
+    ("center grid, 1 mm", hilum.resampled_geometry(few, 1.0), "#0072b2"),
+    ("corner grid, 1 mm requested", hilum.resampled_geometry(few, 1.0, grid="corner"), "#d55e00"),
 ]
 for row, (name, grid, color) in enumerate(rows):
     step = grid.spacing[0]
@@ -106,7 +106,7 @@ from hilum.phantom import make_phantom
 phantom = make_phantom(seed=5, shape=(60, 192, 192), spacing=(5.0, 2.0, 2.0)).scan
 nodule = phantom.nodules[0]
 for name in ("center", "corner"):
-    grid = hilum.resampled_geometry(phantom.ct.geometry, spacing=1.0, grid=name)
+    grid = hilum.resampled_geometry(phantom, 1.0, grid=name)
     mask = hilum.mask_nodules(grid, [nodule])
     middle = grid.index_to_world(np.argwhere(mask.array).mean(axis=0))
     print(f"{name}: the mask's center is {np.linalg.norm(middle - nodule.center):.2f} mm from the annotation")

@@ -17,13 +17,13 @@ figure = hilum.plot.histogram(scan)
 # %%
 # Inside the lungs there are only air, lung tissue and blood vessels.
 
-lungs = hilum.segment_lungs(scan.ct)
+lungs = hilum.segment_lungs(scan)
 figure = hilum.plot.histogram(scan, mask=lungs, bins=120)
 
 # %%
 # The same table labels a volume. If ranges overlap, the order of the table decides.
 
-labels = hilum.tissue_map(scan.ct)
+labels = hilum.tissue_map(scan)
 for number, tissue in enumerate(hilum.TISSUES, 1):
     fraction = np.mean(labels.array == number)
     if fraction:

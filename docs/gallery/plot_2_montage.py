@@ -10,7 +10,7 @@ import hilum
 from hilum.phantom import make_phantom
 
 scan = make_phantom(seed=1, shape=(80, 128, 128)).scan
-lungs = hilum.segment_lungs(scan.ct)
+lungs = hilum.segment_lungs(scan)
 figure = hilum.plot.montage(scan, every=4, columns=5, lungs=lungs)
 
 # %%

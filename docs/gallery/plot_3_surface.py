@@ -13,7 +13,7 @@ from hilum.ops.surfaces import surfaces
 from hilum.phantom import make_phantom
 
 scan = make_phantom(seed=1, shape=(100, 160, 160)).scan
-scan = replace(scan, lungs=hilum.segment_lungs(scan.ct))
+scan = replace(scan, lungs=hilum.segment_lungs(scan))
 figure = hilum.plot.surface(scan, kind="lungs")
 
 # %%

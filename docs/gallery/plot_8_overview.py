@@ -9,4 +9,4 @@ import hilum
 from hilum.phantom import make_phantom
 
 scan = make_phantom(seed=1, shape=(80, 128, 128)).scan
-figure = hilum.plot.overview(hilum.preprocess(scan, hilum.recipe("default")), slices=4)
+figure = hilum.plot.overview(hilum.preprocess(scan, "default"), slices=4)

@@ -2,19 +2,26 @@
 
 One rule holds everywhere: voxel indices are (z, y, x); world points are (x, y, z) in LPS millimeters
 (x grows to the patient's left, y to the back, z to the head), as in DICOM and ITK.
+
+Libraries built on NIfTI (nibabel, MONAI, TorchIO) index voxels (x, y, z) and measure RAS millimeters: x to the right,
+y to the front. `Geometry.affine_ras` and `Geometry.from_affine_ras` are the door to them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from types import EllipsisType
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.errors import GeometryError
+from hilum.errors import GeometryError, InputError
 
 Vector = tuple[float, float, float]
+Box = tuple[slice, slice, slice]
+"""First voxel and one past the last along z, y, x."""
+
 IDENTITY_DIRECTION: tuple[Vector, Vector, Vector] = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 """Array axes z, y, x along the patient's head, back and left: a plain supine axial scan."""
 
@@ -23,7 +30,12 @@ _UNIT_TOLERANCE = 1e-3  # for the length of a direction vector: direction cosine
 _ORTHOGONAL_TOLERANCE = 2e-3  # the largest cosine of the angle between two axes; beyond it the grid is sheared
 
 
-@dataclass(frozen=True)
+_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # between LPS and RAS, both ways
+
+_REVERSE = np.eye(4)[[2, 1, 0, 3]]  # between an index (z, y, x, 1) and (x, y, z, 1), both ways
+
+
+@dataclass(frozen=True, repr=False)
 class Geometry:
     """A regular grid in the patient.
 
@@ -74,12 +86,68 @@ class Geometry:
         if np.abs((axes @ axes.T)[np.triu_indices(3, 1)]).max() > _ORTHOGONAL_TOLERANCE:
             raise GeometryError(f"direction {self.direction} is not at right angles: the grid is sheared")
 
+    def __repr__(self) -> str:
+        return f"Geometry(shape={self.shape}, {self.place})"
+
+    @property
+    def place(self) -> str:
+        """Spacing, origin and axes in one line; ``SPL`` are array axes to the head, the back and the left."""
+        axes = np.array(self.direction)
+        letters = "".join("RAILPS"[np.argmax(np.abs(axis)) + 3 * (axis[np.argmax(np.abs(axis))] > 0)] for axis in axes)
+        oblique = " oblique" if np.abs(axes).max(axis=1).min() < 1 - 1e-6 else ""
+        spacing, origin = (", ".join(f"{v:.6g}" for v in values) for values in (self.spacing, self.origin))
+        return f"spacing=({spacing}) mm, origin=({origin}), axes={letters}{oblique}"
+
+    @classmethod
+    def from_affine_ras(cls, affine: ArrayLike, shape: Sequence[int]) -> Self:
+        """Make the grid of an affine as NIfTI has it.
+
+        Parameters
+        ----------
+        affine : array_like, shape (4, 4)
+            From a voxel index (x, y, z, 1) to the world (x, y, z, 1), RAS mm.
+        shape : sequence of int, (x, y, z)
+            Number of voxels along each axis of the affine.
+
+        Returns
+        -------
+        Geometry
+            The same grid in hilum's order: indices (z, y, x), world LPS.
+
+        Raises
+        ------
+        GeometryError
+            If the affine is not a regular grid: its axes are zero, not finite or not at right angles.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.Geometry.from_affine_ras([[-2, 0, 0, 9], [0, -2, 0, 8], [0, 0, 5, 7], [0, 0, 0, 1]], (6, 5, 4))
+        Geometry(shape=(4, 5, 6), spacing=(5, 2, 2) mm, origin=(-9, -8, 7), axes=SPL)
+        """
+        given = np.asarray(affine, np.float64)
+        if given.shape != (4, 4) or not np.isfinite(given).all():
+            raise GeometryError(f"an affine of shape {given.shape} is not a finite 4 x 4 matrix")
+        matrix = _RAS @ given @ _REVERSE + 0.0  # no negative zeros
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+        if not spacing.all():
+            raise GeometryError("the affine has an axis of length zero", do="set the spacing in the header")
+        z, y, x = (matrix[:3, :3] / spacing).T.tolist()
+        return cls(cast("tuple[int, int, int]", tuple(shape)[::-1]), spacing, matrix[:3, 3], (z, y, x))  # type: ignore[arg-type]  # three of each
+
     @cached_property
     def affine(self) -> NDArray[np.float64]:
         """Matrix from a voxel index to the world, shape (4, 4): (z, y, x, 1) to (x, y, z, 1), LPS mm."""
         matrix = np.eye(4)
         matrix[:3, :3] = np.array(self.direction).T * self.spacing
         matrix[:3, 3] = self.origin
+        matrix.flags.writeable = False
+        return matrix
+
+    @cached_property
+    def affine_ras(self) -> NDArray[np.float64]:
+        """Matrix as NIfTI has it, shape (4, 4): from a voxel index (x, y, z, 1) to the world (x, y, z, 1), RAS mm."""
+        matrix: NDArray[np.float64] = _RAS @ self.affine @ _REVERSE + 0.0  # no negative zeros
         matrix.flags.writeable = False
         return matrix
 
@@ -185,6 +253,42 @@ class Geometry:
         shape = tuple(int(b) - int(a) for a, b in zip(start, stop, strict=True))
         return Geometry(cast("tuple[int, int, int]", shape), self.spacing, _vector(origin, "origin"), self.direction)
 
+    def __getitem__(self, index: slice | EllipsisType | tuple[slice | EllipsisType, ...]) -> "Geometry":
+        """The grid of the voxels that slices choose, as numpy chooses them; each keeps its world position.
+
+        Parameters
+        ----------
+        index : slice or tuple of slice, (z, y, x)
+            Also with steps, negative ones, too.
+
+        Returns
+        -------
+        Geometry
+
+        Raises
+        ------
+        InputError
+            If an index is not a slice.
+        GeometryError
+            If the slices choose no voxel.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5))[9:3:-2, 5:]
+        Geometry(shape=(3, 15, 30), spacing=(4, 0.5, 0.5) mm, origin=(0, 2.5, 18), axes=IPL)
+        """
+        chosen = [range(n)[part] for n, part in zip(self.shape, as_box(index), strict=True)]
+        if not all(chosen):
+            raise GeometryError(f"the slices {index} choose no voxel of a grid of shape {self.shape}")
+        steps = [part.step for part in chosen]
+        return Geometry(
+            cast("tuple[int, int, int]", tuple(map(len, chosen))),
+            cast("Vector", tuple(size * abs(step) for size, step in zip(self.spacing, steps, strict=True))),
+            _vector(self.index_to_world([part.start for part in chosen]), "origin"),
+            cast("tuple[Vector, Vector, Vector]", (np.array(self.direction) * np.sign(steps)[:, None] + 0.0).tolist()),
+        )
+
     def isclose(self, other: "Geometry", *, tolerance: float = 1e-3) -> bool:
         """Whether two grids have every voxel at the same position.
 
@@ -212,6 +316,26 @@ class Geometry:
         moved = self.world_to_index(other.index_to_world(corners)) - corners
         along = self.world_to_index(other.index_to_world(corners + np.eye(3)[:, None])) - corners - np.eye(3)[:, None]
         return bool(max(np.abs(moved).max(), np.abs(along).max()) <= tolerance)
+
+
+def as_box(index: object) -> Box:
+    """Complete an index to three slices, (z, y, x), as numpy does.
+
+    Raises
+    ------
+    InputError
+        If it is no slice, or there are more than three.
+    """
+    parts = list(index) if isinstance(index, tuple) else [index]
+    dots = [k for k, part in enumerate(parts) if part is ...]
+    if len(dots) == 1:
+        parts[dots[0] : dots[0] + 1] = [slice(None)] * (4 - len(parts))
+    parts += [slice(None)] * (3 - len(parts))
+    if len(parts) != 3 or not all(isinstance(part, slice) for part in parts):
+        what = "a volume is indexed by at most three slices (z, y, x), which keep its three axes and its place"
+        raise InputError(what, do="volume.array[...] takes any index of numpy; volume[3:4] is slice 3", code="index")
+    z, y, x = cast("list[slice]", parts)
+    return z, y, x
 
 
 def _vector(values: ArrayLike, name: str) -> tuple[float, float, float]:

@@ -1,8 +1,8 @@
 """Pictures of scans, masks and scores: each function returns a matplotlib Figure that a notebook shows by itself.
 
 The functions are imported with matplotlib when they are first used; ``dir(hilum.plot)`` lists them without it. They
-take a `hilum.Scan` or a `hilum.Volume` in HU, and draw the radiologist's view to scale: the patient's right on the
-left, the front or the head on top. ``figure.savefig("name.png")`` writes a file. They need ``pip install
+take a `hilum.Scan`, a `hilum.Volume` or a scan of a run, in HU, and draw the radiologist's view to scale: the patient's
+right on the left, the front or the head on top. ``figure.savefig("name.png")`` writes a file. They need ``pip install
 'hilum[plots]'``.
 """
 

@@ -118,7 +118,7 @@ class LabelFile:
         object.__setattr__(self, "path", Path(self.path))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ScanRef:
     """A reference to one scan: small, and enough to load it.
 
@@ -169,3 +169,7 @@ class ScanRef:
     case: str = field(default="", compare=False)
     uid_id: str = field(default="", compare=False)
     label_files: tuple[LabelFile, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without paths: folders can bear a patient's name."""
+        return f"ScanRef({self.dataset!r}, {self.scan_id!r})"

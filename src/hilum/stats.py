@@ -3,6 +3,7 @@
 One scan is in memory at a time, and one histogram for each region.
 """
 
+from os import PathLike
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,12 +12,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import FormatError, InputError, MissingInputError
+from hilum.errors import InputError, MissingInputError
 from hilum.ops.finite import as_hu
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
-from hilum.outputs import finished, store
+from hilum.outputs import store
 from hilum.outputs.records import ScanRecord, is_annotated
 from hilum.recipe_sections import Intensity
+from hilum.runs.run import open_run
+from hilum.runs.run_scan import RunScan
 from hilum.volume import Volume
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
@@ -139,7 +142,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     nodules_per_scan: dict[str, float]
 
 
-def fingerprint(folder: Path) -> Fingerprint:
+def fingerprint(folder: str | PathLike[str]) -> Fingerprint:
     """Measure every finished scan of a run: grids, gray values overall and inside the masks, classes.
 
     Parameters
@@ -163,13 +166,13 @@ def fingerprint(folder: Path) -> Fingerprint:
     overall = VoxelAccumulator()
     regions = {name: VoxelAccumulator() for name in REGIONS}
     classes = dict.fromkeys(("background", "lung_right", "lung_left", "nodule"), 0)
-    for path, record in finished.finished_scans(folder):
-        finished.check_files(path, record)
-        if (ct := finished.read_stored(path, record, "ct")) is None:
+    for scan in (run := open_run(folder)):
+        scan.check_files()
+        if (ct := scan.read("ct")) is None:
             continue
-        records.append(record)
+        records.append(record := scan.record)
         overall.add(ct, unit=record.unit)
-        if (masks := _read_masks(path, record, ct)) is None:
+        if (masks := _read_masks(scan, ct)) is None:
             continue
         lungs, nodules = masks
         for name, region in zip(REGIONS, (lungs > 0, nodules > 0, (lungs > 0) | (nodules > 0)), strict=True):
@@ -178,7 +181,7 @@ def fingerprint(folder: Path) -> Fingerprint:
                 regions[name].add(Volume(row, ct.geometry.crop((0, 0, 0), row.shape)), unit=record.unit)
         counts = np.bincount(np.where(nodules > 0, 3, lungs).ravel(), minlength=4)
         classes = {name: classes[name] + int(n) for name, n in zip(classes, counts, strict=True)}
-    voxels = overall.voxel_stats(folder)
+    voxels = overall.voxel_stats(run.folder)
     per_scan = [sum(n.inside for n in r.nodules) for r in records if is_annotated(r)]
     per = {"minimum": min(per_scan), "median": median(per_scan), "maximum": max(per_scan)} if per_scan else {}
     return Fingerprint(
@@ -224,15 +227,12 @@ def fingerprint_text(result: Fingerprint) -> str:
     return "\n".join(lines)
 
 
-def _read_masks(path: Path, record: ScanRecord, ct: Volume) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def _read_masks(scan: RunScan, ct: Volume) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Read the lungs and nodules of a scan. A missing mask is empty; None if both are missing."""
-    masks = {name: finished.read_stored(path, record, name) for name in ("lungs", "nodules")}
-    if not any(masks.values()):
+    masks = [scan.read(name) for name in ("lungs", "nodules")]
+    if not any(masks):
         return None
-    for name, mask in masks.items():
-        if mask is not None and mask.array.shape != ct.array.shape:
-            raise FormatError(f"the grid of its {name} is not that of its ct", where=path, do="run it again")
-    lungs, nodules = (np.zeros(ct.array.shape, np.uint8) if m is None else m.array for m in masks.values())
+    lungs, nodules = (np.zeros(ct.array.shape, np.uint8) if mask is None else mask.array for mask in masks)
     return np.minimum(lungs, 2), nodules
 
 

@@ -1,18 +1,19 @@
 """Verify a finished output: every file against its checksum, every scan against the ledger."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from hilum.errors import FormatError, HilumError, InputError, MissingInputError
+from hilum.errors import FormatError, HilumError, InputError
 from hilum.io import source_files, unfinished
 from hilum.io.files import is_own_file
 from hilum.outputs import checksums, finished, ledger, records
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
+from hilum.runs.run import open_run
 
 REMAKE = "remove the scan's folder, then run the same command again"  # for damage that a rerun does not notice
 
@@ -51,23 +52,20 @@ def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
     MissingInputError
         If the folder is not the output of a run.
     """
-    scans_path = finished.scans_folder(folder)
-    if not (folder / ledger.NAME).is_file() and not scans_path.is_dir():
-        raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
+    run = open_run(folder)
     files = (yield from _verify_own_files(folder)) + 2
     size = scans = 0
     required = _required_parts(folder)
-    with ledger.Ledger(folder) as rows:
-        for row in rows.rows():
-            if row.status in ledger.FINISHED:
-                scans += 1
-                for result in _verify_scan(scans_path / row.id, row, required):
-                    if isinstance(result, Fault):
-                        yield result
-                    else:
-                        files += 1
-                        size += result
-        yield from _unlisted(scans_path, rows)
+    for row in run.rows.values():
+        if row.status in ledger.FINISHED:
+            scans += 1
+            for result in _verify_scan(folder / "scans" / row.id, row, required):
+                if isinstance(result, Fault):
+                    yield result
+                else:
+                    files += 1
+                    size += result
+    yield from _unlisted(folder / "scans", run.rows)
     yield VerifySummary(scans=scans, files=files, bytes=size)
 
 
@@ -136,7 +134,7 @@ def _verify_file(folder: Path, name: str, file: records.FileRecord, *, do: str) 
     return file.bytes
 
 
-def _unlisted(scans: Path, rows: ledger.Ledger) -> Iterator[Fault]:
+def _unlisted(scans: Path, rows: Mapping[str, ledger.Row]) -> Iterator[Fault]:
     """Find the entries of ``scans`` that are not finished scans of the ledger."""
     for path in sorted(scans.iterdir()) if scans.is_dir() else ():
         row = rows.get(path.name)

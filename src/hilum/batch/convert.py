@@ -26,6 +26,7 @@ from hilum.outputs import checksums, dataset_summary, finished, folds, scans_ind
 from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
 from hilum.outputs.ledger import FINISHED, NAME, Ledger, Row, read_ledger
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
+from hilum.runs.run import open_run
 from hilum.scan_ref import ScanRef
 
 
@@ -107,7 +108,9 @@ def convert_run(
             yield row
         ledger.compact()
         if complete:
-            dataset_summary.write_summary(out, dataset_summary.converted_summary(folder, out))
+            dataset_summary.write_summary(
+                out, dataset_summary.converted_summary(folder, (scan.record for scan in open_run(out)))
+            )
             origins, hide = scans_index.read_origins(folder), recipe.output.series_uid == "hash"
             scans_index.write_index(out, ledger, origins, former={}, full_paths=True, hide=hide)
             checksums.write_checksums(out, OWN_FILES)

@@ -9,6 +9,7 @@ from hilum.datasets import folder, structures
 from hilum.datasets.listing import Listing
 from hilum.errors import HilumError, one_line
 from hilum.io.archives import is_archive, opened
+from hilum.io.files import as_path
 from hilum.io.inspect import Regions, Series, inspect, place_records
 from hilum.io.read_options import Tilt
 from hilum.io.volumes.formats import is_volume
@@ -58,7 +59,7 @@ def series(
     >>> [one.format for one in hilum.series("ct.nii.gz")]
     ['nii.gz']
     """
-    source, tell = Path(path), on_note or (lambda _: None)
+    source, tell = as_path(path), on_note or (lambda _: None)
     options = {"max_gap_mm": max_gap_mm, "tilt": tilt, "rescale": rescale, "hu_offset": hu_offset}
     try:
         found = _inspect(source, source, tell, {"pixels": pixels, **options})

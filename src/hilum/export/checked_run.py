@@ -1,15 +1,17 @@
 """What every export starts from: a complete run whose files match their checksums."""
 
+from os import PathLike
 from pathlib import Path
 
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.formats import STORES
 from hilum.outputs import checksums
+from hilum.runs.run import open_run
 from hilum.train.runs import ListedScan, Skip, list_run
 from hilum.verify import Fault, verify
 
 
-def checked_run(folder: Path) -> tuple[list[ListedScan], list[Skip]]:
+def checked_run(folder: str | PathLike[str]) -> tuple[list[ListedScan], list[Skip]]:
     """Check the checksums of a run and list its finished scans.
 
     Parameters
@@ -31,14 +33,14 @@ def checked_run(folder: Path) -> tuple[list[ListedScan], list[Skip]]:
     FormatError
         If the run did not end, or a file differs from what the run wrote.
     """
-    for result in verify(folder):
+    for result in verify((run := open_run(folder)).folder):
         if isinstance(result, Fault) and result.code != "extra":  # exports read only files of the scan
             what = f"{result.code}: the run is not complete, so nothing is exported"
             raise FormatError(what, where=result.where, do=checksums.RERUN, code=result.code)
-    return list_run(folder)
+    return list_run(run)
 
 
-def annotated_run(folder: Path) -> tuple[list[ListedScan], list[Skip]]:
+def annotated_run(folder: str | PathLike[str]) -> tuple[list[ListedScan], list[Skip]]:
     """List the annotated scans of a checked run.
 
     As `checked_run`; what is skipped includes the other scans, and nodules whose center is outside their scan.

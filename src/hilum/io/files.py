@@ -10,9 +10,26 @@ from contextlib import contextmanager
 from io import BufferedReader, FileIO
 from pathlib import Path
 
-from hilum.errors import FormatError, InputError, MissingInputError, one_line
+from hilum.errors import FormatError, InputError, InputTypeError, MissingInputError, name_type, one_line
+from hilum.scan import Scan
+from hilum.scan_ref import ScanRef
+from hilum.volume import Volume
 
 HEADER_LIMIT = 65536  # the longest text header that is read, in bytes; real ones have some hundred
+
+
+def as_path(given: object) -> Path:
+    """The path that a caller of a public function means; refused, with an InputTypeError, if it is something else."""
+    if isinstance(given, str | os.PathLike):
+        return Path(given)
+    do = "give the path of a file or folder"
+    if isinstance(given, Scan | Volume):
+        do = "it is in memory already"
+    elif isinstance(given, list | tuple):
+        do = "give the folder that holds the files"
+    elif isinstance(given, ScanRef):
+        do = "give its path: ref.path"
+    raise InputTypeError(f"{name_type(given)} is no path", do=do)
 
 
 def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:

@@ -91,9 +91,16 @@ def read(
     InputError
         If the path does not exist, contains nothing readable, or the scan cannot be trusted: one line with the
         reason and the next step. `MissingInputError`, `FormatError`, `UnsupportedError`, `SeriesError`,
-        `GeometryError` and `AnnotationError` are subclasses.
+        `GeometryError`, `AnnotationError` and `InputTypeError` are subclasses.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> scan.ct.shape, scan.ct.spacing, len(scan.nodules)
+    ((48, 96, 96), (6.25, 4.0, 4.0), 5)
     """
-    path = Path(path)
+    path = files.as_path(path)
     if not files.path_exists(path):
         if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
             raise unreadable.not_downloaded(path, [path.name])
@@ -223,9 +230,17 @@ def write(volume: Volume | Scan, path: str | Path, *, series_uid: str = "") -> N
     InputError
         If the format needs a package that is not installed.
     InputTypeError
-        If the first argument is neither a volume nor a scan.
+        If the first argument is neither a volume nor a scan, or the second no path.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan")
+    >>> hilum.write(hilum.resample(scan, 4.0), "resampled.nii.gz")
+    >>> hilum.read("resampled.nii.gz").series_uid == scan.series_uid
+    True
     """
-    path, ct = Path(path), volume_of(volume)
+    ct, path = volume_of(volume), files.as_path(path)
     if isinstance(volume, Scan):
         series_uid = series_uid or volume.series_uid
     formats.check_output(path)(ct, path, series_uid=series_uid if is_uid(series_uid) else "")

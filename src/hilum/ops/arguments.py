@@ -14,6 +14,12 @@ VolumeOrScan = TypeVar("VolumeOrScan", bound=Volume | Scan)  # the result has th
 Kind = TypeVar("Kind")
 Gray = TypeVar("Gray", Volume, Scan)  # the result is a volume for a mask, too
 
+_CALLS: dict[tuple[type, ...], str] = {
+    (ScanRef,): "hilum.read(ref.path) reads the scan that it names",
+    (LabelMap,): "pass its mask: label_map.mask",
+    (Nodule, Geometry): "pass the scan that it belongs to",
+    (list, tuple, set, dict): "call the function once for each",
+}
 _MAKERS = {  # by the package that a type comes from
     "numpy": "from_array(array, spacing=...)",
     "torch": "from_array(tensor.numpy(), spacing=...)",
@@ -87,14 +93,11 @@ def refuse_type(given: object, expected: str, *, do: str = "") -> NoReturn:
 
 def _right_call(given: object, expected: str) -> str:
     """The call that makes what is expected of an argument."""
-    if isinstance(given, ScanRef):
-        return "hilum.read(ref.path) reads the scan that it names"
-    if isinstance(given, LabelMap):
-        return "pass its mask: label_map.mask"
-    if isinstance(given, Nodule | Geometry):
-        return "pass the scan that it belongs to"
-    if isinstance(given, list | tuple | set | dict):
-        return "call the function once for each"
+    for kinds, call in _CALLS.items():
+        if isinstance(given, kinds):
+            return call
+    if callable(getattr(given, "scan", None)):  # a scan of a finished run
+        return "its scan() reads one"
     if maker := _MAKERS.get(type(given).__module__.partition(".")[0]):
         call = f"hilum.{'Mask' if expected == 'mask' else 'Volume'}.{maker}"
         return f"hilum.Scan('name', {call}) makes one" if expected == "scan" else f"{call} makes one"

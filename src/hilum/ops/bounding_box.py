@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Box = tuple[slice, slice, slice]
+from hilum.geometry import Box
 
 
 def bounding_box(inside: NDArray[np.bool_]) -> Box | None:

@@ -291,7 +291,8 @@ def _check_mean(mean: float) -> None:
 def _center_and_width(center: float | None, width: float | None, preset: str) -> tuple[float, float]:
     if preset and center is None and width is None:
         if preset not in WINDOW_PRESETS:
-            raise InputError(f"window preset {preset!r} is not one of {', '.join(WINDOW_PRESETS)}", code="option")
+            what = f"window preset {preset!r} is not one of {', '.join(WINDOW_PRESETS)}"
+            raise InputError(what, do="or give center= and width=", code="option")
         return WINDOW_PRESETS[preset].center, WINDOW_PRESETS[preset].width
     if preset or center is None or width is None:
         raise InputError("a window is either a preset or both center and width", code="option")

@@ -1,5 +1,6 @@
 """A volume at half its size, for viewers that load an overview before the details."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def halve(volume: AnyVolume) -> AnyVolume:
     spacing = tuple(a * s for a, s in zip(grid.spacing, steps, strict=True))
     small = Geometry(shape, spacing, (x, y, z), grid.direction)  # type: ignore[arg-type]  # three of each
     array = _every(volume.array, steps, shape) if is_mask else _means(volume.array, steps, shape)
-    return type(volume)(array, small)
+    return replace(volume, array=array, geometry=small)
 
 
 def _every(

@@ -85,7 +85,8 @@ def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) ->
     Returns
     -------
     Mask
-        On the volume's grid: 1 for the first tissue of `tissues`, 2 for the second, ...; 0 for none.
+        On the volume's grid: 1 for the first tissue of `tissues`, 2 for the second, ...; 0 for none. The labels have
+        the names of the tissues.
 
     Raises
     ------
@@ -116,4 +117,5 @@ def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) ->
             raise InputError(f"the range of {tissue.name} is empty: {tissue.lower} to {tissue.upper} HU", code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
 
-    return Mask(look_up(ct.array, table, _LEAST, workers=0), ct.geometry)
+    names = {label: tissue.name for label, tissue in enumerate(tissues, 1)}
+    return Mask(look_up(ct.array, table, _LEAST, workers=0), ct.geometry, names)

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from hilum.io import atomic, files
 from hilum.ops.nodules.axes import AXES, PROBABLY
-from hilum.outputs.finished import finished_scans
 from hilum.outputs.records import DatasetRecord, ScanRecord, TableRecord, json_bytes
 
 NAME = "dataset.json"
@@ -110,7 +109,7 @@ def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
     return list(merged.values())
 
 
-def converted_summary(before: Path, after: Path) -> list[DatasetRecord]:
+def converted_summary(before: Path, records: Iterable[ScanRecord]) -> list[DatasetRecord]:
     """Summarize the data sets of a run that was converted to another format.
 
     Parameters
@@ -124,7 +123,7 @@ def converted_summary(before: Path, after: Path) -> list[DatasetRecord]:
         Those of the first folder, with the largest round trip measured in the second.
     """
     worst: dict[str, float] = {}
-    for _, record in finished_scans(after):
+    for record in records:
         trips = (nodule.round_trip_mm for nodule in record.nodules if nodule.inside)
         worst[record.dataset] = max([worst.get(record.dataset, 0.0), *trips])
     return [replace(one, largest_round_trip_mm=worst.get(one.dataset, 0.0)) for one in read_summary(before)]

@@ -5,7 +5,6 @@ followed, and only regular files are opened.
 """
 
 import hashlib
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import msgspec
 
 from hilum.errors import FormatError, GeometryError, InputError
 from hilum.io.files import read_small
-from hilum.io.unfinished import is_unfinished
 from hilum.io.volumes import formats, open_volumes
 from hilum.outputs import checksums, ledger, records
 from hilum.volume import Mask, Volume
@@ -243,58 +241,3 @@ def scans_folder(out: Path) -> Path:
     if scans.is_symlink():
         raise FormatError("is a link, and hilum made none", where=scans, do="give the folder itself", code="link")
     return scans
-
-
-def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[tuple[Path, records.ScanRecord | None]]:
-    """Iterate over the scans that a run's ledger calls finished.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder. Without a ledger, every folder of a scan counts.
-    unlisted : bool
-        Also yield, at the end, scans without a ledger row: a running run writes the row a moment after the folder.
-
-    Yields
-    ------
-    folder : Path
-        Of a scan; they are sorted by id.
-    record : ScanRecord or None
-        None if ``scan.json`` is invalid or not the ledger's.
-
-    Raises
-    ------
-    InputError
-        If the ledger or the folder of the scans is a link.
-    """
-    scans = scans_folder(folder)
-    with ledger.Ledger(folder) as rows:
-        for row in rows.rows():
-            if row.status in ledger.FINISHED:
-                path = scans / row.id
-                record = record_of_row(path, row) if row.scan_sha256 else read_record(path)  # old versions had none
-                yield path, record if record is not None and record.scan_id == row.id else None
-        if unlisted or not (folder / ledger.NAME).exists():
-            for path in sorted(scans.iterdir()) if scans.is_dir() else ():
-                if rows.get(path.name) is None and not is_unfinished(path.name) and (record := read_record(path)):
-                    yield path, record
-
-
-def finished_scans(folder: Path) -> Iterator[tuple[Path, records.ScanRecord]]:
-    """Iterate over the finished scans of a run: those for which ledger and folder agree.
-
-    Yields
-    ------
-    folder, record
-        As in `listed_scans`.
-
-    Raises
-    ------
-    FormatError
-        If a scan is finished according to the ledger, but its folder is missing or has changed.
-    """
-    for path, record in listed_scans(folder):
-        if record is None:
-            what = "the ledger lists this scan as finished, but its scan.json is missing or has changed"
-            raise FormatError(what, where=path, do=checksums.RERUN, code="checksum")
-        yield path, record

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from hilum.ops.intensity import UnitRange
 from hilum.pictures import colors, drawing, legacy_mistakes
 from hilum.pictures.figure import Figure
-from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_hu, scan_of, size_mm, slice_at, slice_pixels
+from hilum.pictures.planes import (
+    PLANES,
+    Drawn,
+    Plane,
+    gray_range,
+    reorient_hu,
+    scan_of,
+    size_mm,
+    slice_at,
+    slice_pixels,
+)
 from hilum.pipeline import preprocess
 from hilum.recipes import Recipe, recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
@@ -30,14 +40,12 @@ class RecipeResults(NamedTuple):
     dice: float | None
 
 
-def compare(
-    scan: Scan | Volume, first: Recipe | str | Path, second: Recipe | str | Path, *, preset: str = "lung"
-) -> Figure:
+def compare(scan: Drawn, first: Recipe | str | Path, second: Recipe | str | Path, *, preset: str = "lung") -> Figure:
     """Draw the results of two recipes on a scan, and their difference.
 
     Parameters
     ----------
-    scan : Scan or Volume
+    scan : Scan, Volume or RunScan
         From `hilum.read`: HU on its own grid.
     first, second : Recipe, str or Path
         A recipe, its name (``"default"``, ``"tutorial2017"``), or its TOML file.

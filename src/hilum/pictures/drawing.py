@@ -22,6 +22,10 @@ from hilum.scan import Nodule, Scan
 Line = tuple[str, NDArray[np.float64]]
 
 MOST_LABELS = 40  # in a legend
+_LETTER_INCHES, _LINE_INCHES = (
+    0.065,
+    0.55,
+)  # width of a letter in a legend, and of the line and the gaps beside the text
 
 EDGES = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
 """The alignment of the letters at the left, right, top and bottom edge of a picture."""
@@ -146,31 +150,35 @@ def draw_note(panel: Axes, x: float, y: float, text: str, **style: Any) -> None:
 
 def legend_lines(scan: Scan, width: float) -> int:
     """Give the number of lines that the legend of a scan's label maps needs on a figure of a width in inches."""
-    return math.ceil(len(_legend(scan)) / _legend_columns(width))
+    labels = _legend(scan, width)
+    return math.ceil(len(labels) / _legend_columns(labels, width))
 
 
 def draw_legend(figure: Figure, scan: Scan, **style: Any) -> None:
     """Write the names and volumes of the labels of a scan's label maps, with their colors; `style` goes to `legend`."""
-    if not (labels := _legend(scan)):
+    width = figure.get_figwidth()
+    if not (labels := _legend(scan, width)):
         return
-    handles = [Line2D([], [], color=color, linewidth=2.5, label=plain(text, limit=60)) for text, color in labels]
-    columns = min(len(labels), _legend_columns(figure.get_figwidth()))
+    handles = [Line2D([], [], color=color, linewidth=2.5, label=plain(text)) for text, color in labels]
+    columns = min(len(labels), _legend_columns(labels, width))
     figure.legend(handles=handles, ncols=columns, fontsize=7, frameon=False, handlelength=1.2, **style)
 
 
-def _legend_columns(width: float) -> int:
-    return max(1, int(width / 2.4))
+def _legend_columns(labels: list[tuple[str, str]], width: float) -> int:
+    longest = max((len(text) for text, _ in labels), default=0)
+    return max(1, int(width / max(2.4, _LINE_INCHES + _LETTER_INCHES * longest)))
 
 
-def _legend(scan: Scan) -> list[tuple[str, str]]:
-    """The text and color of each label, at most those of `MOST_LABELS`."""
+def _legend(scan: Scan, width: float) -> list[tuple[str, str]]:
+    """The text and color of each label, at most those of `MOST_LABELS`; long names are cut to a width in inches."""
     entries = []
+    most = max(8, min(60, int((width - _LINE_INCHES) / _LETTER_INCHES)) - len(" 9999 ml"))
     for name, colored in _label_colors(scan).items():
         mask = scan.label_maps[name].mask
         extents = measure_labels(mask.array)
         names = {value: label for label, value in scan.label_maps[name].values.items()}
         for value, color in colored.items():
-            text = name if names[value] == name else f"{name} {names[value]}"
+            text = one_line(name if names[value] == name else f"{name} {names[value]}", limit=most)
             volume = extents[value].voxels * mask.geometry.voxel_volume / 1000 if value in extents else 0.0
             entries.append((f"{text} {volume:.0f} ml" if volume >= 100 else f"{text} {volume:.3g} ml", color))
     rest = len(entries) - MOST_LABELS

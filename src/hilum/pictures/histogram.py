@@ -12,18 +12,17 @@ from hilum.ops.statistics import HuHistogram, count_hu
 from hilum.ops.tissues import TISSUES
 from hilum.pictures import colors, planes
 from hilum.pictures.figure import Figure
-from hilum.scan import Scan
 from hilum.volume import Mask, Volume
 
 RANGE_HU = (-1100, 1500)  # the range of the axis; the title gives the number of voxels outside
 
 
-def histogram(scan: Scan | Volume, *, mask: Mask | None = None, bins: int = 80) -> Figure:
+def histogram(scan: planes.Drawn, *, mask: Mask | None = None, bins: int = 80) -> Figure:
     """Draw the histogram of a scan in HU, and below it the ranges of `hilum.TISSUES`.
 
     Parameters
     ----------
-    scan : Scan or Volume of int16, HU
+    scan : Scan, Volume or RunScan of int16, HU
         In any orientation.
     mask : Mask, optional
         Count only the voxels that it marks; it must be on the volume's grid.

@@ -22,9 +22,19 @@ from hilum.pictures.drawing import (
     slice_outlines,
 )
 from hilum.pictures.figure import Figure
-from hilum.pictures.planes import Pair, Plane, find_plane, gray_range, reorient_hu, scan_of, size_mm, slice_pixels
+from hilum.pictures.planes import (
+    Drawn,
+    Pair,
+    Plane,
+    find_plane,
+    gray_range,
+    reorient_hu,
+    scan_of,
+    size_mm,
+    slice_pixels,
+)
 from hilum.scan import LabelMap, Nodule, Scan
-from hilum.volume import Mask, Volume
+from hilum.volume import Mask
 
 SHEET_INCHES, DOTS = 12.0, 120  # width of the sheet in inches, and dots per inch, the resolution of the slices
 
@@ -32,7 +42,7 @@ AIR_HU, BODY_SHARE = -500, 0.01  # a slice through the body has more than this s
 
 
 def montage(
-    scan: Scan | Volume,
+    scan: Drawn,
     *,
     plane: str = "axial",
     every: int = 5,
@@ -46,7 +56,7 @@ def montage(
 
     Parameters
     ----------
-    scan : Scan or Volume, HU
+    scan : Scan, Volume or RunScan, HU
         In any orientation.
     plane : {"axial", "coronal", "sagittal"}, default "axial"
         The direction of the slices, in the patient.

@@ -14,13 +14,13 @@ MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5  # of the pictures: so many diamete
 
 
 def nodules(
-    scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int = 12, lungs: Mask | None = None
+    scan: planes.Drawn, *, preset: str = "lung", level: float = 0.5, most: int = 12, lungs: Mask | None = None
 ) -> Figure:
     """Draw the nodules of a scan and their masks, through their centers in three planes.
 
     Parameters
     ----------
-    scan : Scan
+    scan : Scan or RunScan
         In HU, with nodules.
     preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.

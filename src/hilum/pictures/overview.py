@@ -7,15 +7,15 @@ from hilum.ops.bounding_box import bounding_box
 from hilum.pictures import drawing, planes
 from hilum.pictures.figure import Figure
 from hilum.scan import Scan
-from hilum.volume import Mask, Volume
+from hilum.volume import Mask
 
 
-def overview(scan: Scan | Volume, *, slices: int = 5, preset: str = "lung", lungs: Mask | None = None) -> Figure:
+def overview(scan: planes.Drawn, *, slices: int = 5, preset: str = "lung", lungs: Mask | None = None) -> Figure:
     """Draw a scan in three planes, with outlines of lungs and labels and circles around the nodules.
 
     Parameters
     ----------
-    scan : Scan or Volume, HU
+    scan : Scan, Volume or RunScan, HU
         In any orientation.
     slices : int, default 5
         Slices per plane, evenly spaced over the lungs, or over the scan if there are none.

@@ -7,7 +7,7 @@ the front is on top of axial slices, the head on top of the others.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 from hilum.errors import GeometryError, InputError, UnsupportedError, one_line
 from hilum.geometry import Geometry
 from hilum.ops import finite, intensity, reorient
+from hilum.ops.arguments import refuse_type
 from hilum.ops.labels.overlay import on_grid
 from hilum.scan import Scan
 from hilum.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    from hilum.runs.run_scan import RunScan
+
+Drawn: TypeAlias = "Scan | Volume | RunScan"  # what a picture is drawn of; a mask is not, although it is a volume
 
 
 class Plane(NamedTuple):
@@ -62,17 +68,25 @@ def gray_range(preset: str) -> Pair:
     return window.center - window.width / 2, window.center + window.width / 2
 
 
-def scan_of(drawn: Scan | Volume, *, lungs: Mask | None = None) -> Scan:
+def scan_of(drawn: Drawn, *, lungs: Mask | None = None) -> Scan:
     """Give what is drawn as a scan, with other lungs if there are some."""
-    if isinstance(drawn, Mask) or not isinstance(drawn, Scan | Volume):
-        what = f"a {type(drawn).__name__} cannot be drawn, expected a Scan or a Volume"
-        raise InputError(what, do="give the result of hilum.read; a mask is drawn over its scan", code="option")
-    scan = drawn if isinstance(drawn, Scan) else Scan("", drawn)
+    scan = drawn if isinstance(drawn, Scan) else _scan_of_other(drawn)
     if lungs is None:
         return scan
     if not lungs.geometry.isclose(scan.ct.geometry):
         raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
     return replace(scan, lungs=lungs)
+
+
+def _scan_of_other(drawn: object) -> Scan:
+    if isinstance(drawn, Volume) and not isinstance(drawn, Mask):
+        return Scan("", drawn)
+    from hilum.runs.run_scan import RunScan  # late: what reads runs is larger than what draws a scan
+
+    if isinstance(drawn, RunScan):
+        return drawn.scan()
+    do = "a mask is drawn over its scan: hilum.plot.montage(scan, lungs=mask)" if isinstance(drawn, Mask) else ""
+    return refuse_type(drawn, "scan or volume", do=do)
 
 
 def reorient_hu(scan: Scan) -> Scan:

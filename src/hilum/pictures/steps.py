@@ -15,7 +15,7 @@ from hilum.ops.reorient import reorient
 from hilum.pictures import colors, planes
 from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, outlines, plain
 from hilum.pictures.figure import Figure
-from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Scan
+from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Volume
 
 ColoredMask = tuple[NDArray[np.bool_], str]
@@ -27,12 +27,12 @@ _AXIAL = planes.PLANES["axial"]
 _COMPONENTS = ListedColormap(["black", *colors.ALL])  # colors of numbered components; they repeat if there are more
 
 
-def steps(scan: Scan | Volume, *, method: str = "tutorial2d", index: int | None = None) -> Figure:
+def steps(scan: planes.Drawn, *, method: str = "tutorial2d", index: int | None = None) -> Figure:
     """Draw the steps of a lung segmentation on one axial slice.
 
     Parameters
     ----------
-    scan : Scan or Volume of int16, HU
+    scan : Scan, Volume or RunScan of int16, HU
         In any orientation.
     method : {"tutorial2d", "hilum"}, default "tutorial2d"
         The eight steps of the 2017 tutorial, or the stages of hilum's own method, which runs on the whole volume.

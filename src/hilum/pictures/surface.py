@@ -13,9 +13,9 @@ from hilum.errors import InputError
 from hilum.ops.surfaces import Mesh, surfaces
 from hilum.pictures import colors, drawing
 from hilum.pictures.figure import Figure
-from hilum.pictures.planes import Pair, scan_of
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
-from hilum.volume import Mask, Volume
+from hilum.pictures.planes import Drawn, Pair, scan_of
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
+from hilum.volume import Mask
 
 Color = tuple[float, float, float, float]
 Part = tuple[Mesh, Color]
@@ -30,7 +30,7 @@ _LIGHT = np.array([-0.35, -0.5, -0.79])  # from the surface to the light: along 
 
 
 def surface(
-    scan: Scan | Volume,
+    scan: Drawn,
     *,
     kind: str = "lungs",
     threshold_hu: float = 400.0,
@@ -42,7 +42,7 @@ def surface(
 
     Parameters
     ----------
-    scan : Scan or Volume, HU
+    scan : Scan, Volume or RunScan, HU
         With lungs, here or as `lungs`, if they are drawn.
     kind : {"lungs", "skeleton"}
         What is drawn; by default the lungs.

@@ -20,12 +20,12 @@ RANGE_HU = (-1500, 2000)
 _COLORS = (colors.BLUE, colors.ORANGE, colors.GREEN, colors.PURPLE)
 
 
-def window(scan: Scan | Volume, *, index: int | None = None, rescale: planes.Pair | None = None) -> Figure:
+def window(scan: planes.Drawn, *, index: int | None = None, rescale: planes.Pair | None = None) -> Figure:
     """Draw a slice in each window preset, and the curves of modality LUT and VOI LUT from stored value to gray.
 
     Parameters
     ----------
-    scan : Scan or Volume, HU
+    scan : Scan, Volume or RunScan, HU
         In any orientation.
     index : int, optional
         The axial slice, from 0 at the feet; by default that of the largest nodule, of the most lung, or the middle.

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
 import msgspec
 
@@ -10,11 +10,12 @@ from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.volumes.placement import GridRecord
 from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.outputs import dataset_summary, ledger, parts
-from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger import Row, decode_row
 from hilum.outputs.records import DatasetRecord, LabelMapRecord, NoduleRecord, ScanRecord
 from hilum.report.risk import Flag, flags, risk
+from hilum.runs.run import open_run
+from hilum.runs.run_scan import RunScan
 
 UNLISTED = "unlisted"  # status of a finished scan that the ledger does not list
 
@@ -50,7 +51,7 @@ _FROM_RECORD = [name for name in Entry.__struct_fields__ if name in ScanRecord._
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class PageContent:
     """Everything that the page shows of a run.
 
     Parameters
@@ -83,56 +84,55 @@ class Run:
     datasets: list[DatasetRecord]
 
 
-def gather(folder: Path) -> Run:
+def gather(folder: str | PathLike[str]) -> PageContent:
     """Read the output folder of a run, which may still be in progress.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or path
         The output folder.
 
     Returns
     -------
-    Run
+    PageContent
 
     Raises
     ------
     MissingInputError
         If there is no ledger.
     """
-    path = folder / ledger.NAME
+    run, pictures = open_run(folder), dict[str, bytes]()
+    path = run.folder / ledger.NAME
     if not path.is_file():
-        raise MissingInputError(f"has no {ledger.NAME}", where=folder, do="give the --out folder of 'hilum run'")
-    rows = ledger.read_ledger(folder)
-    finished = {path.name: (path, record) for path, record in listed_scans(folder, unlisted=True) if record}
-    pictures: dict[str, bytes] = {}
-    entries = [_entry(scan_id, rows.get(scan_id), finished.get(scan_id), pictures) for scan_id in {**rows, **finished}]
+        raise MissingInputError(f"has no {ledger.NAME}", where=run.folder, do="give the --out folder of 'hilum run'")
+    entries = [_entry(scan.scan_id, scan.row, scan, pictures) for scan in (*run, *run.unlisted)]
+    entries += [_entry(row.id, row, None, pictures) for row in (*run.refused, *run.failed)]
     entries.sort(key=lambda entry: (-entry.risk, entry.figures.get("lung_score", 1.0), entry.id))
     recipe = ""
     with suppress(InputError):  # it is missing or damaged
-        recipe = recipe_text(folder)
-    return Run(
-        name=folder.resolve().name,
+        recipe = recipe_text(run.folder)
+    return PageContent(
+        name=run.folder.resolve().name,
         entries=entries,
         pictures=pictures,
-        rows=len(rows),
-        unreadable=sum(decode_row(line) is None for line in ledger.read_lines(folder)),
+        rows=len(run.rows),
+        unreadable=sum(decode_row(line) is None for line in ledger.read_lines(run.folder)),
         written=path.stat().st_mtime,
         recipe=recipe,
-        datasets=dataset_summary.read_summary(folder),
+        datasets=dataset_summary.read_summary(run.folder),
     )
 
 
-def _entry(name: str, row: Row | None, finished: tuple[Path, ScanRecord] | None, pictures: dict[str, bytes]) -> Entry:
-    path, record = finished or (None, None)
+def _entry(name: str, row: Row | None, scan: RunScan | None, pictures: dict[str, bytes]) -> Entry:
+    record = None if scan is None else scan.valid_record
     reasons = flags(row, record)
     status, seconds = (UNLISTED, 0.0) if row is None else (row.status, row.seconds)
     entry = Entry(id=name, status=status, risk=risk(reasons), flags=reasons, seconds=seconds)
-    if path is None or record is None:
+    if scan is None or record is None:
         return entry
     preview, missing = None, "no pictures: an older version of hilum made this scan without them"
     try:
-        if (read := parts.read_preview(path, record)) is not None:
+        if (read := parts.read_preview(scan.folder, record)) is not None:
             preview, pictures[name] = read
             missing = ""
     except FormatError as problem:

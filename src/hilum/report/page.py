@@ -13,7 +13,7 @@ from string import Template
 
 from hilum.io.atomic import atomic_path
 from hilum.report.charts import charts
-from hilum.report.gather import UNLISTED, Run, gather
+from hilum.report.gather import UNLISTED, PageContent, gather
 from hilum.report.risk import LEVELS
 from hilum.report.text import html, json_block
 
@@ -67,7 +67,7 @@ def write_report(folder: Path, out: Path | None = None) -> Report:
     return Report(path, path.stat().st_size, len(run.entries), len(run.pictures))
 
 
-def page(run: Run) -> Iterator[str]:
+def page(run: PageContent) -> Iterator[str]:
     """Generate the page in pieces of HTML; equal for equal runs."""
     style, script = _static("report.css"), _static("report.js")
     yield Template(_static("report.html")).substitute(
@@ -102,7 +102,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _facts(run: Run) -> str:
+def _facts(run: PageContent) -> str:
     finished = [entry for entry in run.entries if entry.geometry is not None]
     pairs = {
         "Scans": f"{run.rows} in, {len(finished)} finished, {len(run.pictures)} with pictures",
@@ -116,7 +116,7 @@ def _facts(run: Run) -> str:
     return "".join(f"<div><dt>{html(name)}</dt><dd>{html(value)}</dd></div>" for name, value in pairs.items())
 
 
-def _balance(run: Run) -> str:
+def _balance(run: PageContent) -> str:
     counts = {status: sum(entry.status == status for entry in run.entries) for status in STATUSES}
     rows = [(status, counts[status], meaning) for status, meaning in STATUSES.items()]
     rows.append(("sum", sum(counts.values()), f"of {run.rows} scans in the ledger"))
@@ -136,7 +136,7 @@ def _balance(run: Run) -> str:
     return f'<p class="{"bad" if faults else "good"}" id="verdict">{html(verdict)}</p>{table}'
 
 
-def _datasets(run: Run) -> str:
+def _datasets(run: PageContent) -> str:
     if not run.datasets:
         return ""
     rows = [
@@ -159,7 +159,7 @@ def _datasets(run: Run) -> str:
     return f"<h3>Data sets</h3>{table}{hint}" + (f"<ul>{notes}</ul>" if notes else "")
 
 
-def _label_maps(run: Run) -> str:
+def _label_maps(run: PageContent) -> str:
     """How many scans have each label, and how large it is; nothing for a run without label maps."""
     volumes: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     having: defaultdict[str, int] = defaultdict(int)

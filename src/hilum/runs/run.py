@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import get_args
@@ -54,6 +55,12 @@ class Run:
         counts = ", ".join(f"{n} {status}" for status, n in self.status.items() if n)
         return f"Run({str(self.folder)!r}: {len(self)} finished scans{f' ({counts})' if counts else ''})"
 
+    def _repr_html_(self) -> str:
+        """Show pictures and what is known in a notebook."""
+        # By name, and when a notebook asks: runs lie below everything that draws.
+        shown: str = import_module("hilum.viewer.run_summary").run_html(self)
+        return shown
+
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The ids of the finished scans, sorted."""
@@ -64,6 +71,10 @@ class Run:
     @cached_property
     def _folds(self) -> FoldsFile:
         return FoldsFile(self.folder, self.ids)
+
+    def __fspath__(self) -> str:
+        """The run's folder: what takes the path of a run takes a `Run` too."""
+        return str(self.folder)
 
     def __len__(self) -> int:
         """Number of finished scans."""
@@ -197,14 +208,14 @@ class Run:
         return make_table(self.folder, self, rest if every else ())
 
 
-def open_run(folder: str | PathLike[str] | Run) -> Run:
+def open_run(folder: str | PathLike[str]) -> Run:
     """Open the output of ``hilum run``; only its ledger is read.
 
     Parameters
     ----------
-    folder : str, path or Run
-        The folder that ``--out`` named. The run may still be in progress, or on a disk that is read-only. A `Run` is
-        returned as it is.
+    folder : str or path
+        The folder that ``--out`` named. The run may still be in progress, or on a disk that is read-only. A `Run` is a
+        path, too, and is returned as it is.
 
     Returns
     -------

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import FormatError, MissingInputError
 from hilum.geometry import Geometry
@@ -16,7 +20,7 @@ from hilum.outputs.folds import LABELS, FoldsFile, label_text
 from hilum.scan import Label, LabelMap, Nodule, Note, Scan
 from hilum.volume import Mask, Volume
 
-_VOLUMES = frozenset({"ct", "lungs", "nodule_mask", "label_maps"})
+_READ = frozenset({"ct", "lungs", "nodule_mask", "label_maps", "locations"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +67,15 @@ class RunScan:
         """The id and the status, on one line."""
         return f"RunScan({self.scan_id}: {'not in the ledger' if self.row is None else self.row.status})"
 
+    def _repr_html_(self) -> str:
+        """Show pictures and what is known in a notebook."""
+        # By name, and when a notebook asks: runs lie below everything that draws.
+        shown: str = import_module("hilum.viewer.run_summary").run_scan_html(self)
+        return shown
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the volumes: another process reads its own."""
-        return {name: value for name, value in self.__dict__.items() if name not in _VOLUMES}
+        return {name: value for name, value in self.__dict__.items() if name not in _READ}
 
     @property
     def scan_id(self) -> str:
@@ -149,6 +159,11 @@ class RunScan:
         """Measurements of the scan; each name ends in its unit: ``lung_right_ml``, ``lung_mean_hu``."""
         return MappingProxyType(self.record.figures)
 
+    @cached_property
+    def locations(self) -> Mapping[str, NDArray[np.float64]]:
+        """Positions other than nodules, by kind, as in `hilum.Scan`."""
+        return MappingProxyType(parts.read_locations(self.folder, self.record))
+
     @property
     def uid(self) -> str:
         """The series UID; empty if the record has another name in its place."""
@@ -161,7 +176,7 @@ class RunScan:
 
     @property
     def fold(self) -> str:
-        """The fold in ``folds.json``, or the label `fold_by`; empty without both."""
+        """The fold in ``folds.json``, or the label ``fold_by``; empty without both."""
         made = self.made_fold if self.fold_by in LABELS else ""
         return made or label_text(self.record.labels.get(self.fold_by, ""))
 
@@ -210,7 +225,7 @@ class RunScan:
             nodule_figures=() if mask is None else tuple(map(_measurements, record.nodules)),
             labels=self.labels,
             acquisition=MappingProxyType(record.acquisition),
-            locations=MappingProxyType(parts.read_locations(self.folder, record)),
+            locations=self.locations,
         )
 
     def format_of(self, part: str = "ct") -> str:

@@ -38,21 +38,21 @@ class RunTable(dict[str, list[Cell]]):
         return f"RunTable({len(next(iter(self.values()), []))} rows: {', '.join(self)})"
 
     def to_pandas(self) -> Any:
-        """Convert to a `pandas.DataFrame`; `InputError` names the command that installs pandas if it is missing.
+        """Convert to a ``pandas.DataFrame``; `InputError` names the command that installs pandas if it is missing.
 
         Returns
         -------
-        pandas.DataFrame
+        ``pandas.DataFrame``
             One row for each scan. Numbers that are missing are NaN.
         """
         return _import("pandas").DataFrame(dict(self))
 
     def to_polars(self) -> Any:
-        """Convert to a `polars.DataFrame`; `InputError` names the command that installs polars if it is missing.
+        """Convert to a ``polars.DataFrame``; `InputError` names the command that installs polars if it is missing.
 
         Returns
         -------
-        polars.DataFrame
+        ``polars.DataFrame``
             One row for each scan. Values that are missing are null.
         """
         return _import("polars").DataFrame(dict(self), strict=False, infer_schema_length=None)

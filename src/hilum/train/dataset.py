@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError, MissingInputError
+from hilum.io.files import as_path
 from hilum.ops.patches.boxes import patch_start
 from hilum.ops.patches.poses import Pose
 from hilum.train import intensity, runs
@@ -123,7 +124,7 @@ class PatchDataset:
         if not 1 <= size <= 1024 or cache < 1 or seed < 0 or not 0 <= distance_mm < np.inf:
             what = f"size {size}, cache {cache}, seed {seed} or distance {distance_mm} is out of range"
             raise InputError(what, code="option")
-        self.folder, self.size, self.rule, self.seed, self.epoch = Path(folder), size, rule, seed, 0
+        self.folder, self.size, self.rule, self.seed, self.epoch = as_path(folder), size, rule, seed, 0
         self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
         self.labels = labels
         listed, self.skipped = runs.list_run(self.folder, fold_by=fold_by)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import FormatError, MissingInputError, one_line
+from hilum.io.files import as_path
 from hilum.train import intensity, output_folder, patch_records
 
 Item = dict[str, Any]
@@ -54,7 +55,7 @@ class PatchFolder:
         mean: float = 0.0,
         folds: Collection[str] | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = as_path(folder)
         summary = patch_records.read_patches(self.folder)
         self.label_values = summary.label_values
         wanted = None if folds is None else {str(fold) for fold in folds}

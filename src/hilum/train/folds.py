@@ -20,8 +20,8 @@ from hilum.errors import AnnotationError, InputError, MissingInputError, OutputE
 from hilum.io.dicom.reader import read_patient_ids
 from hilum.io.names import hashed_uid, is_uid
 from hilum.outputs import folds, records, scans_index
-from hilum.outputs.finished import finished_scans
 from hilum.outputs.folds import FoldsRecord, ScanFold
+from hilum.runs.run import open_run
 from hilum.scan import Label, Note
 
 AUTO, NODULES, NONE = "auto", "nodules", "none"
@@ -95,7 +95,7 @@ def make_folds(
     """
     if count < 2 or seed < 0:
         raise InputError(f"folds {count} or seed {seed} is out of range: at least 2 and 0", code="option")
-    scans = {path.name: record for path, record in finished_scans(folder)}
+    scans = {scan.scan_id: scan.record for scan in open_run(folder)}
     if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
     if (folder / folds.NAME).exists() and not overwrite:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import MissingInputError
 from hilum.outputs import parts, records
-from hilum.runs.run import Run, open_run
+from hilum.runs.run import open_run
 from hilum.runs.run_scan import RunScan
 from hilum.train.positions import nodule_spheres
 
@@ -58,13 +58,13 @@ class ListedScan(RunScan):
         return [self.skip(code, reason, nodule=one.label) for one in self.record.nodules if not one.inside]
 
 
-def list_run(run: str | PathLike[str] | Run, *, fold_by: str = "fold") -> tuple[list[ListedScan], list[Skip]]:
+def list_run(folder: str | PathLike[str], *, fold_by: str = "fold") -> tuple[list[ListedScan], list[Skip]]:
     """List the finished scans of a run and name all others.
 
     Parameters
     ----------
-    run : str, path or Run
-        The output folder of ``hilum run``, or what `hilum.open_run` returned.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`.
     fold_by : str
         The label that is a scan's fold: ``fold``, or ``patient_fold`` if the data set knows patients. If the run has
         a ``folds.json``, it replaces these two labels.
@@ -83,7 +83,7 @@ def list_run(run: str | PathLike[str] | Run, *, fold_by: str = "fold") -> tuple[
     InputError
         If ``folds.json`` is malformed, or lacks a finished scan.
     """
-    run, scans, skipped = open_run(run), list[ListedScan](), list[Skip]()
+    run, scans, skipped = open_run(folder), list[ListedScan](), list[Skip]()
     for scan in (ListedScan(one.folder, one.row, one.run_folds, fold_by) for one in run):
         if scan.valid_record is not None:
             scans.append(scan)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
+from hilum.geometry import Box
 from hilum.io.labels.map_names import map_name, split_named
 from hilum.io.volumes.formats import is_volume, suffix_of
-from hilum.ops.bounding_box import Box
 from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.ops.labels.shares import measure_labels
 from hilum.outputs.finished import LABELS, read_stored

@@ -14,8 +14,8 @@ from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.labels import overlay
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import COLORS
-from hilum.ops.regrid import regrid_mask
 from hilum.ops.resample import resample, resampled_geometry
+from hilum.pictures.planes import Drawn, scan_of
 from hilum.scan import Scan
 from hilum.viewer.label_overlays import make_overlays
 from hilum.viewer.scan_view import as_hu, nifti_chunks
@@ -33,7 +33,7 @@ MOST_BYTES = 24_000_000  # of voxels and masks that are sent unasked; a notebook
 
 
 def show(
-    scan: Scan | Volume,
+    scan: Drawn,
     *,
     window: str | tuple[float, float] = "lung",
     opacity: float = 0.4,
@@ -53,7 +53,7 @@ def show(
 
     Parameters
     ----------
-    scan : Scan or Volume, shape (z, y, x), HU
+    scan : Scan, Volume or RunScan, shape (z, y, x), HU
         int16 is passed on as it is, any other type as float32.
     window : str or (low, high), default "lung"
         A key of `WINDOW_PRESETS`, or the values shown black and white, in the unit of the voxels (HU, or the unit
@@ -87,10 +87,7 @@ def show(
 
     In a notebook ``hilum.show(scan)`` is the last line of a cell.
     """
-    if isinstance(scan, Mask) or not isinstance(scan, Scan | Volume):
-        what = f"a {type(scan).__name__} cannot be shown, expected a Scan or a Volume"
-        raise InputError(what, do="give the result of hilum.read; a mask is shown over its scan's CT", code="option")
-    shown = scan if isinstance(scan, Scan) else Scan("", scan)
+    shown = scan_of(scan)
     shown = replace(shown, ct=as_hu(shown.ct))
     low, high = _limits(window, shown.ct)
     if not 0 <= opacity <= 1:
@@ -130,9 +127,7 @@ def _coarsen(scan: Scan) -> Scan:
         f"hilum.show sends {prod(new.shape) * each / 1e6:.0f} MB, voxels of {now} mm, in place of {size / 1e6:.0f} MB, "
         f"voxels of {was} mm; full=True sends all"
     )
-    ct = resample(scan.ct, spacing=new.spacing, order=1)
-    lungs, nodules = (one if one is None else regrid_mask(one, new) for one in (scan.lungs, scan.nodule_mask))
-    return replace(scan, ct=ct, lungs=lungs, nodule_mask=nodules)
+    return resample(scan, new.spacing, order="linear")
 
 
 def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float]:

@@ -16,12 +16,13 @@ from hilum.io.labels.attach import attach_labels
 from hilum.io.read_options import ReadOptions
 from hilum.ops.nodules.axes import note_axes
 from hilum.outputs import checksums, findings, ledger, parts, records
-from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
+from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, record_sha256
 from hilum.outputs.folder import recipe_text
 from hilum.pipeline import place_label_maps
 from hilum.recipes import Recipe
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
+from hilum.runs.run import open_run
 from hilum.runs.run_scan import RunScan
 from hilum.scan import Scan
 from hilum.scan_ref import LabelGrid, ScanRef
@@ -216,23 +217,22 @@ def _place(scan: Scan) -> Scan:
 
 
 def _open_run(folder: Path, original: Path | None) -> Source:
-    rows = ledger.read_ledger(folder)
-    finished = {path.name: (path, record) for path, record in listed_scans(folder, unlisted=True) if path.is_dir()}
+    run = open_run(folder)
+    finished = {scan.scan_id: scan for scan in (*run, *run.unlisted) if scan.folder.is_dir()}
     items = []
-    for name in sorted({**rows, **finished}):
-        path, record = finished.get(name, (None, None))
-        ledger_row = rows.get(name)
-
+    for name in sorted({**run.rows, **finished}):
+        ledger_row, scan = run.rows.get(name), finished.get(name)
+        record = None if scan is None else scan.valid_record
         reasons = flags(ledger_row, record)
-        names = [CHANGED] if path is not None and record is None else [flag.name for flag in reasons]
+        names = [CHANGED] if scan is not None and record is None else [flag.name for flag in reasons]
         status, reason = ("unlisted", "") if ledger_row is None else (ledger_row.status, ledger_row.reason)
-        row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=path is not None)
+        row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=scan is not None)
         if record is not None:
             row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
             row["label_maps"] = list(record.label_maps)
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
             row |= _grid(record.geometry.shape, record.geometry.spacing)
-        items.append(Item(name, row, path, ledger_row))
+        items.append(Item(name, row, None if scan is None else scan.folder, ledger_row))
     originals: dict[str, ScanRef] = {}
     if original is not None:  # a run does not store input paths, which can name patients
         from hilum import batch

@@ -18,7 +18,7 @@ from hilum.ops.labels.shares import measure_labels
 from hilum.ops.preview import COLORS, LABEL_PALETTE, RIGHT_COLOR, Panel, Picture, draw_strip
 from hilum.ops.reorient import reorient
 from hilum.report.text import html, visible
-from hilum.scan import Scan
+from hilum.scan import Label, Nodule, Note, Scan
 from hilum.volume import Mask, Volume
 
 MOST_LINES = 12  # lines of one kind: nodules, notes, labels
@@ -50,46 +50,41 @@ def volume_html(volume: Volume) -> str:
     str
         An element without scripts; all that it shows is in it.
     """
-    rows = _grid_rows(volume)
+    rows = _described(volume)
     if not isinstance(volume, Mask):
-        return _page("Volume", *_volume_picture(Scan("", volume)), [*rows, _values(volume)])
+        return page("Volume", *_volume_picture(Scan("", volume)), [*rows, _values(volume)])
     found = measure_labels(volume.array, workers=0)
     each = volume.geometry.voxel_volume / 1000
-    names = getattr(volume, "names", {})
+    names = {value: f"{value} {visible(volume.names.get(value, ''), limit=60)}".rstrip() for value in found}
     labels = (
-        f"{_square(_MASK_COLORS[(value - 1) % len(_MASK_COLORS)])}{_label(value, names)}: {_ml(one.voxels * each)}"
+        f"{_square(_MASK_COLORS[(value - 1) % len(_MASK_COLORS)])}{html(names[value])}: {ml(one.voxels * each)}"
         for value, one in found.items()
     )
-    rows.append(("labels", _lines(labels, len(found)) or "none: no voxel is marked"))
-    return _page("Mask", *_mask_picture(volume, list(found)), rows)
+    rows.append(("labels", join_lines(labels, len(found)) or "none: no voxel is marked"))
+    return page("Mask", *_mask_picture(volume, list(found)), rows)
 
 
 def scan_html(scan: Scan) -> str:
     """Describe a scan as HTML, as `volume_html`; with outlines of its lungs, label maps and nodules."""
-    rows = [*_grid_rows(scan.ct), _values(scan.ct)]
+    rows = [*_described(scan.ct), _values(scan.ct)]
     if scan.series_uid:
         rows.insert(0, ("series", html(visible(scan.series_uid, limit=100))))
     if scan.lungs is not None:
         rows.append(("lungs", _lung_volumes(scan, scan.lungs)))
-    if scan.nodules or scan.annotated:
-        nodules = (
-            f"{number}: {n.diameter_mm:.1f} mm at {_point(n.center)}" for number, n in enumerate(scan.nodules, 1)
-        )
-        rows.append((f"{_square(_LUNGS[3])}nodules", _lines(nodules, len(scan.nodules)) or "none"))
+    rows += nodule_lines(scan.nodules, annotated=scan.annotated)
     colors = number_colors({name: one.values for name, one in scan.label_maps.items()})
     maps = (
         f"{html(visible(name, limit=60))}: {_map_labels(scan.label_maps[name].values, colors[name])}" for name in colors
     )
-    rows += [("label maps", _lines(maps, len(colors)))] if colors else []
-    labels = (f"{html(visible(name, limit=60))}: {html(visible(one, limit=200))}" for name, one in scan.labels.items())
-    rows += [("labels", _lines(labels, len(scan.labels)))] if scan.labels else []
-    notes = (f"{html(note.code)}: {html(visible(note.text, limit=300))}" for note in scan.notes)
-    rows += [("notes", _lines(notes, len(scan.notes)))] if scan.notes else []
-    return _page("Scan", *_volume_picture(scan), rows)
+    rows += [("label maps", join_lines(maps, len(colors)))] if colors else []
+    rows += note_lines(scan.labels, scan.notes)
+    return page("Scan", *_volume_picture(scan), rows)
 
 
-def _page(title: str, picture: str, caption: str, rows: Sequence[Row]) -> str:
-    cells = (f'<tr><th style="{_STYLE}">{name}</th><td style="{_STYLE}">{value}</td></tr>' for name, value in rows)
+def page(title: str, picture: str, caption: str, rows: Sequence[Row]) -> str:
+    """Put a title, pictures with a line below them, and rows into one element."""
+    head = f"{_STYLE};white-space:nowrap"
+    cells = (f'<tr><th style="{head}">{name}</th><td style="{_STYLE}">{value}</td></tr>' for name, value in rows)
     return (  # the class keeps a notebook from setting what stands between dollar signs as mathematics
         '<div class="tex2jax_ignore mathjax_ignore" style="max-width:100%">'
         f'<strong>{html(title)}</strong>{picture}<div style="font-size:85%">{caption}</div>'
@@ -108,7 +103,9 @@ def _volume_picture(scan: Scan) -> tuple[str, str]:
 
 def _mask_picture(mask: Mask, values: Sequence[int]) -> tuple[str, str]:
     """Draw a mask filled with its colors on black."""
-    black = Volume(np.broadcast_to(np.int16(-32768), mask.shape), mask.geometry)  # one voxel of memory
+    voxel = np.array(-32768, np.int16)
+    voxel.flags.writeable = False  # so that the volume takes its one voxel of memory as it is
+    black = Volume(np.broadcast_to(voxel, mask.shape), mask.geometry)
     fill = {value: RIGHT_COLOR + (value - 1) % len(_MASK_COLORS) for value in values}
     return _image(*draw_strip(Scan("", black, lungs=mask), fill=fill), mask, "")
 
@@ -139,17 +136,37 @@ def _window(volume: Volume) -> tuple[Window, str]:
     return Window((low + high) / 2, max(high - low, 1e-6)), f"black {low:.4g}, white {high:.4g}"
 
 
-def _grid_rows(volume: Volume) -> list[Row]:
-    grid, size = volume.geometry, volume.array.nbytes
+def _described(volume: Volume) -> list[Row]:
+    size = volume.array.nbytes
+    stored = f"{size / 1e6:.3g} MB" if size >= 1e5 else f"{size} bytes"
+    return grid_rows(volume.geometry, f", {html(volume.array.dtype)}, {stored}")
+
+
+def grid_rows(grid: Geometry, stored: str = "") -> list[Row]:
+    """The rows of a grid."""
     spacing = " &times; ".join(f"{s:.4g}" for s in grid.spacing)
     extent = " &times; ".join(f"{n * s:.4g}" for n, s in zip(grid.shape, grid.spacing, strict=True))
-    stored = f"{size / 1e6:.3g} MB" if size >= 1e5 else f"{size} bytes"
     return [
-        ("shape (z, y, x)", f"{' &times; '.join(map(str, grid.shape))}, {html(volume.array.dtype)}, {stored}"),
+        ("shape (z, y, x)", " &times; ".join(map(str, grid.shape)) + stored),
         ("spacing (z, y, x)", f"{spacing} mm; in all {extent} mm"),
         ("origin (x, y, z)", f"{_point(grid.origin)}, LPS"),
         ("axes run to", _axes(grid)),
     ]
+
+
+def nodule_lines(nodules: Sequence[Nodule], *, annotated: bool) -> list[Row]:
+    """The row of the nodules, if the scan was searched for some."""
+    lines = (f"{number}: {one.diameter_mm:.1f} mm at {_point(one.center)}" for number, one in enumerate(nodules, 1))
+    told = join_lines(lines, len(nodules)) or "none"
+    return [(f"{_square(_LUNGS[3])}nodules", told)] if nodules or annotated else []
+
+
+def note_lines(labels: Mapping[str, Label], notes: Sequence[Note]) -> list[Row]:
+    """The rows of the labels that a data set gives a scan, and of its notes."""
+    given = (f"{html(visible(name, limit=60))}: {html(visible(one, limit=200))}" for name, one in labels.items())
+    told = (f"{html(note.code)}: {html(visible(note.text, limit=300))}" for note in notes)
+    rows = ("labels", join_lines(given, len(labels))), ("notes", join_lines(told, len(notes)))
+    return [row for row in rows if row[1]]
 
 
 def _axes(grid: Geometry) -> str:
@@ -180,9 +197,7 @@ def _lung_volumes(scan: Scan, lungs: Mask) -> str:
         found = measure_labels(lungs.array, workers=0)
         volumes = {side: found[value].voxels * each for value, (side, _) in keys.items() if value in found}
     colors = dict(zip(("right", "left"), _LUNGS, strict=False))
-    return (
-        ", ".join(f"{_square(colors[side])}{side} {_ml(one)}" for side, one in volumes.items()) or "no lung is marked"
-    )
+    return ", ".join(f"{_square(colors[side])}{side} {ml(one)}" for side, one in volumes.items()) or "no lung is marked"
 
 
 def _map_labels(values: Mapping[str, int], colors: Mapping[int, int]) -> str:
@@ -192,12 +207,7 @@ def _map_labels(values: Mapping[str, int], colors: Mapping[int, int]) -> str:
     ) + (f" and {len(named) - MOST_LINES} more" if len(named) > MOST_LINES else "")
 
 
-def _label(value: int, names: object) -> str:
-    name = names.get(value, "") if hasattr(names, "get") else ""
-    return html(f"{value} {visible(name, limit=60)}".rstrip())
-
-
-def _lines(lines: Iterable[str], count: int) -> str:
+def join_lines(lines: Iterable[str], count: int) -> str:
     """Join lines of HTML, the first of them if there are many."""
     rest = [f"and {count - MOST_LINES} more"] if count > MOST_LINES else []
     return "<br>".join([*islice(lines, MOST_LINES), *rest])
@@ -212,5 +222,6 @@ def _point(world: Sequence[float]) -> str:
     return f"({', '.join(f'{c:.1f}' for c in world)}) mm"
 
 
-def _ml(volume: float) -> str:
+def ml(volume: float) -> str:
+    """Write a volume in milliliters."""
     return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"

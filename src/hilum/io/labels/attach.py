@@ -10,6 +10,7 @@ from hilum.io.archives import opened_member
 from hilum.io.labels.label_maps import read_label_map
 from hilum.io.labels.rtstruct import read_rtstruct
 from hilum.io.labels.seg import read_seg
+from hilum.ops.arguments import expect, scan_of
 from hilum.scan import LabelMap, Note, Scan
 from hilum.scan_ref import LabelFile
 
@@ -42,9 +43,11 @@ def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
     >>> dict(hilum.attach_labels(scan, [file]).label_maps["lungs"].values)
     {'right': 1, 'left': 2}
     """
+    scan = scan_of(scan)
     maps: dict[str, LabelMap] = dict(scan.label_maps)
     notes: list[Note] = []
     for file in files:
+        expect(file, LabelFile, "label file", do="hilum.LabelFile(path, 'map') names one")
         made, odd = _read(scan, file)
         if twice := sorted(made.keys() & maps.keys()):
             what = f"two label maps of this scan are called {twice[0]!r}"

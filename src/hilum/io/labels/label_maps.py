@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import AnnotationError, GeometryError, MissingInputError, UnsupportedError
+from hilum.errors import AnnotationError, GeometryError, MissingInputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.io import files
 from hilum.io.volumes import formats
@@ -109,7 +109,7 @@ def read_mask(path: str | Path) -> Mask:
     >>> lungs.shape, int(lungs.array.max())
     ((48, 96, 96), 2)
     """
-    path = Path(path)
+    path = files.as_path(path)
     if not files.path_exists(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if not formats.is_volume(path):
@@ -117,7 +117,8 @@ def read_mask(path: str | Path) -> Mask:
         raise UnsupportedError("is no volume file", where=path, do=do)
     file = formats.FORMATS[formats.suffix_of(path)].read(path)
     array = _whole_numbers(file, path, do="hilum.read(...) reads a CT")
-    return Mask(array, file.header.geometry)
+    names = {value: one_line(name, limit=64) for name, value in file.header.label_names if 1 <= value <= 255}
+    return Mask(array, file.header.geometry, names)
 
 
 def _whole_numbers(file: VolumeFile, path: Path, *, do: str = "give a label map") -> NDArray[np.uint8]:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from hilum._kernels.resample.spline import nearest
 from hilum.errors import InputError
-from hilum.geometry import Geometry
+from hilum.geometry import Box, Geometry
 from hilum.ops.arguments import expect, geometry_of
-from hilum.ops.bounding_box import Box
 from hilum.ops.labels.filling import Filling, fill_greatest
 from hilum.ops.labels.shares import Axis, label_extents, paint, parallel_shares, sampled_shares
 from hilum.ops.regrid import find_turn, regrid_mask
@@ -124,7 +123,7 @@ def place_label_map(
             lost[name] = volume / 1000
         elif volume - inside > mask.geometry.voxel_volume / 2 and _leaves(mask, box, geometry):
             outside[name] = (volume - inside) / 1000
-    return Placed(LabelMap(Mask(out, geometry), label_map.values), lost, outside)
+    return Placed(LabelMap(Mask(out, geometry, mask.names), label_map.values), lost, outside)
 
 
 def _turn(mask: Mask, geometry: Geometry, boxes: dict[int, Box]) -> tuple[Mask, _Axes | None, dict[int, Box]]:

@@ -7,7 +7,7 @@ the kernel of linear interpolation computes with other weights. Otherwise sample
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from hilum._kernels.resample.label_shares import SAMPLES, count_samples, measure
 from hilum._kernels.resample.spline import Taps, interpolate
 from hilum._kernels.resample.spline_blocks import PAD, TAPS
 from hilum._kernels.threads import run_slabs
-from hilum.geometry import Geometry
-from hilum.ops.bounding_box import Box
+from hilum.geometry import Box, Geometry
 from hilum.volume import Mask
 
 WHOLE = 240  # the share of a voxel that a label covers completely; shares are uint8
@@ -58,7 +57,7 @@ class LabelExtent(NamedTuple):
     box: Box
 
 
-_measured: WeakKeyDictionary[Mask, dict[int, LabelExtent]] = WeakKeyDictionary()
+_measured: dict[int, dict[int, LabelExtent]] = {}  # by the id of a mask, as long as it lives; `==` compares voxels
 
 
 def measure_labels(array: NDArray[np.uint8], *, workers: int = 1) -> dict[int, LabelExtent]:
@@ -111,8 +110,9 @@ def label_extents(mask: Mask, *, workers: int = 1) -> dict[int, LabelExtent]:
     -------
     dict of int to LabelExtent
     """
-    if (found := _measured.get(mask)) is None:
-        found = _measured[mask] = measure_labels(mask.array, workers=workers)
+    if (found := _measured.get(id(mask))) is None:
+        found = _measured[id(mask)] = measure_labels(mask.array, workers=workers)
+        finalize(mask, _measured.pop, id(mask), None)
     return found
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hilum.errors import InputError, one_line
 from hilum.ops.arguments import hu_of
 from hilum.ops.finite import check_finite
-from hilum.scan import Scan
+from hilum.scan import AIRWAYS, LEFT_LUNG, LUNG_NAMES, RIGHT_LUNG, Scan
 from hilum.volume import Mask, Volume
 
 Pathology = Literal["include", "exclude"]
@@ -141,8 +141,8 @@ def segment_lungs(
     Returns
     -------
     Mask
-        On the volume's grid: 1 right and 2 left for ``"hilum"`` and models, 1 for the tutorial's methods. Empty if no
-        lung was found; the caller should check that (``not mask.array.any()``).
+        On the volume's grid: 1 right and 2 left for ``"hilum"`` and models, 1 for the tutorial's methods; the mask has
+        these names. Empty if no lung was found; the caller should check that (``not mask.array.any()``).
 
     Raises
     ------
@@ -169,7 +169,9 @@ def segment_lungs(
     options = LungOptions(fill=fill, pathology=pathology, airways=airways, background=background)
     _check_options(method, options)
     segment = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]
-    mask = Mask(segment(ct, options, workers), ct.geometry)
+    labels = (RIGHT_LUNG, LEFT_LUNG, AIRWAYS) if airways else (RIGHT_LUNG, LEFT_LUNG)
+    names = {1: "lungs"} if method in WITHOUT_SIDES else {label: LUNG_NAMES[label] for label in labels}
+    mask = Mask(segment(ct, options, workers), ct.geometry, names)
     if not dilate_mm:
         return mask
     from hilum.ops.morphology import dilate

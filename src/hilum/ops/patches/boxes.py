@@ -1,6 +1,7 @@
 """Cut boxes of a given size out of a volume, with padding beyond it; each voxel keeps its position in the world."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, f
     if min(size) < 1:
         raise GeometryError(f"patch size (z, y, x) is {tuple(size)}, expected at least 1 along each axis")
     stop = [a + n for a, n in zip(start, size, strict=True)]
-    return type(volume)(cut_array(volume.array, start, size, fill=fill), volume.geometry.crop(start, stop))
+    array = cut_array(volume.array, start, size, fill=fill)
+    return replace(volume, array=array, geometry=volume.geometry.crop(start, stop))
 
 
 def cut_array(array: NDArray[Any], start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> NDArray[Any]:
