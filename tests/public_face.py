@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+import pages
 
 import hilum
 from hilum.cli import app
@@ -29,7 +33,10 @@ class Public:
 
 
 def public_objects():
-    """Every public function, class, method and property; constants have no docstring of their own."""
+    """Every public function, class, method and property, and what the reference lists beside them.
+
+    Constants have no docstring of their own.
+    """
     found = []
     for name in sorted(set(hilum.__all__) - {"__version__"}):
         value = getattr(hilum, name)
@@ -39,6 +46,9 @@ def public_objects():
             if inspect.isfunction(part) or inspect.isclass(part):
                 found.append(Public(whole, part))
             found += [Public(f"{whole}.{key}", member) for key, member in members(part)]
+    for name in re.findall(r"^   (\w+\.[\w.]+)$", pages.read_page("reference/api.rst"), re.MULTILINE):
+        module, _, own = name.rpartition(".")
+        found.append(Public(name, getattr(importlib.import_module(f"hilum.{module}"), own)))
     return found
 
 

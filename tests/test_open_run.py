@@ -18,10 +18,17 @@ from training_inputs import make_run, replace_record
 
 import hilum
 from hilum import batch
+from hilum.export.boxes import write_boxes_csv
 from hilum.outputs import finished
 from hilum.outputs.ledger import Row, encode_row, read_ledger
 from hilum.phantom.chest import make_phantom
+from hilum.report.page import write_report
+from hilum.stats import fingerprint
 from hilum.train.folds import make_folds
+from hilum.train.patch_records import PatchOptions
+from hilum.train.patches import write_patches
+from hilum.train.slices import write_slices
+from hilum.verify import verify
 
 IDS = ("ct-a", "ct-b", "ct-c", "ct-d")
 LOBES = {"ct-a": {"upper": 2, "lower": 5}, "ct-c": {"upper": 2, "lower": 5}}
@@ -261,6 +268,9 @@ def test_a_table_has_the_columns_of_scans_csv_and_every_figure(tmp_path):
         assert table["unit"][k] == "HU"
     assert repr(table).startswith("RunTable(2 rows: id, dataset, series_uid")
     assert {type(cell) for column in every.values() for cell in column} <= {str, int, float, bool, type(None)}
+    lungs = run[0].lungs
+    assert lungs.names == {1: "right lung", 2: "left lung"}
+    assert lungs.volume_ml("left lung") == pytest.approx(table["lung_left_ml"][0])
     assert {"lung_right_ml", "slice_thickness_mm", "spacing_z_mm"} <= table.keys()
 
 
@@ -304,3 +314,32 @@ def test_a_scan_that_failed_says_so(out):
     assert [row.id for row in run.failed] == ["ct-g"]
     with pytest.raises(hilum.UnknownScanError, match=r"ct-g: has no output \(failed\): the worker died"):
         run["ct-g"]
+
+
+def test_what_takes_the_folder_of_a_run_takes_the_run(out, tmp_path):
+    run = hilum.open_run(out)
+    assert os.fspath(run) == str(out)
+    both = [hilum.PatchDataset(one, size=16, seed=3) for one in (out, run)]
+    for ours, theirs in zip(*(hilum.batches(data, 2) for data in both), strict=True):
+        assert np.array_equal(ours["image"], theirs["image"])
+    assert len(pickle.dumps(both[1])) < len(pickle.dumps(both[0])) + 100
+    assert fingerprint(run) == fingerprint(str(out))
+    assert [list(map(str, verify(one))) for one in (run,)] == [list(map(str, verify(out)))]
+    for number, one in enumerate((out, run)):
+        write_patches(one, tmp_path / f"patches{number}", PatchOptions(size=16))
+        write_slices(one, tmp_path / f"slices{number}")
+        write_report(one, tmp_path / f"report{number}.html")
+        make_folds(one, count=2, overwrite=True)
+    assert (tmp_path / "report0.html").read_bytes() == (tmp_path / "report1.html").read_bytes()
+    for name in ("patches", "slices"):
+        assert tree(tmp_path / f"{name}0") == tree(tmp_path / f"{name}1")
+    assert hilum.open_run(one)[0].lungs.names == {1: "lungs"}  # no figure tells two sides
+    with pytest.raises(hilum.InputError, match="the run did not end"):
+        next(batch.convert_run(run, tmp_path / "npy", file_format="npy"))
+    with pytest.raises(hilum.InputError, match="the run is not complete, so nothing is exported"):
+        write_boxes_csv(run, tmp_path / "boxes.csv")
+
+
+def test_what_is_no_path_is_refused_with_the_right_call(made):
+    with pytest.raises(hilum.InputTypeError, match="is no path"):
+        hilum.open_run(hilum.open_run(made)[0].scan())

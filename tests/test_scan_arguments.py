@@ -282,11 +282,55 @@ def test_another_wrong_argument_names_the_right_call(call, message):
         (hilum.PatchDataset, "a Scan is no path"),
         (hilum.PatchFolder, "a Scan is no path"),
         (lambda _: hilum.attach_labels("scan", []), r"a str is no scan; hilum\.read\(\.\.\.\) reads one"),
-        (lambda scan: hilum.attach_labels(scan, ["tumor.nii"]), r"a str is no label file; hilum\.LabelFile\("),
+        (lambda scan: hilum.attach_labels(scan, ["tumor.nii"]), r"a str is no label file; give a list"),
     ],
 )  # fmt: skip
 def test_what_is_no_path_is_refused(scan, call, message):
     with pytest.raises(InputTypeError, match=message):
+        call(scan)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda scan, x: hilum.normalize(scan, lower=x), "lower"),
+        (lambda scan, x: hilum.normalize(scan, upper=x), "upper"),
+        (hilum.zero_center, "mean"),
+        (lambda scan, x: hilum.window(scan, center=x, width=5.0), "center"),
+        (lambda scan, x: hilum.window(scan, center=5.0, width=x), "width"),
+        (hilum.dilate, "radius_mm"),
+        (lambda scan, x: hilum.dilate(scan, 8.0, workers=x), "workers"),
+        (lambda scan, x: hilum.segment_lungs(scan, dilate_mm=x), "dilate_mm"),
+        (lambda scan, x: hilum.mask_nodules(scan, level=x), "level"),
+        (lambda scan, x: hilum.cover_nodules(scan, samples=x), "samples"),
+        (lambda scan, x: hilum.resample(scan, 5.0, workers=x), "workers"),
+        (lambda scan, x: hilum.apply_voi_lut(scan, table=[0], first=x), "first"),
+        (lambda _, x: hilum.read(".", max_gap_mm=x), "max_gap_mm"),
+        (lambda _, x: hilum.read(".", hu_offset=x), "hu_offset"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_is_refused_by_name(scan, call, name):
+    for value, told in (("1", "a str"), ([1.0], "a list"), (scan, "a Scan")):
+        with pytest.raises(InputTypeError, match=f"^{name} is {told}, expected a number$"):
+            call(scan, value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda scan: hilum.segment_lungs(scan, method=3), "an int is no lung method; give hilum, tutorial3d"),
+        (lambda scan: hilum.tissue_map(scan, tissues=["lung"]), r"a str is no tissue; pass hilum\.TISSUES"),
+        (lambda scan: hilum.tissue_map(scan, tissues="lung"), r"a str is no sequence of tissues; pass hilum\.TISSUES"),
+        (lambda scan: hilum.attach_labels(scan, hilum.LabelFile("a.nii", "map")), r"a LabelFile is no list of label"),
+        (lambda scan: hilum.read(".", annotations=scan), "a Scan is no path"),
+        (lambda scan: hilum.write(scan, "never.nii", series_uid=3), "an int is no series UID"),
+        (hilum.open_run, "a Scan is no path"),
+        (lambda _: hilum.read(".", rescale=1.0), "rescale is 1.0, expected a slope"),
+        (lambda scan: hilum.window(scan, (-600, 1500)), r"is not one of lung.*; or give center= and width="),
+    ],
+)  # fmt: skip
+def test_an_option_of_another_type_is_refused(scan, call, message):
+    with pytest.raises(InputError, match=message):
         call(scan)
 
 

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 from functools import partial
+from numbers import Real
 from pathlib import PurePath
 
 LINE_LIMIT = 300  # the longest message, in characters
@@ -257,6 +258,12 @@ def name_type(value: object) -> str:
     if (kind.__module__, kind.__name__) == ("numpy", "ndarray"):
         return "a numpy array"
     return f"{'an' if kind.__name__[0] in 'AEIOaeio' else 'a'} {kind.__name__}"
+
+
+def check_number(name: str, value: object) -> None:
+    """Refuse, with an InputTypeError, an option that has to be a number and is none."""
+    if not isinstance(value, Real):
+        raise InputTypeError(f"{name} is {name_type(value)}, expected a number")
 
 
 def name_some(names: Iterable[str]) -> str:

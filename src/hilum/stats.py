@@ -3,7 +3,6 @@
 One scan is in memory at a time, and one histogram for each region.
 """
 
-from os import PathLike
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,7 +17,7 @@ from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
 from hilum.outputs import store
 from hilum.outputs.records import ScanRecord, is_annotated
 from hilum.recipe_sections import Intensity
-from hilum.runs.run import open_run
+from hilum.runs.run import AnyRun, open_run
 from hilum.runs.run_scan import RunScan
 from hilum.volume import Volume
 
@@ -142,7 +141,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     nodules_per_scan: dict[str, float]
 
 
-def fingerprint(folder: str | PathLike[str]) -> Fingerprint:
+def fingerprint(folder: AnyRun) -> Fingerprint:
     """Measure every finished scan of a run: grids, gray values overall and inside the masks, classes.
 
     Parameters

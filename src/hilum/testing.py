@@ -15,12 +15,22 @@ def assert_same_geometry(got: Geometry, want: Geometry, *, tolerance: float = 1e
     ----------
     got, want : Geometry
         The grid to check, and the grid that it should be.
-    tolerance : float, voxels
+    tolerance : float, voxels, default 0.001
         Largest distance allowed between corresponding corners, as a fraction of a voxel.
 
     Raises
     ------
     AssertionError
+
+    Examples
+    --------
+    >>> import hilum
+    >>> from hilum.testing import assert_same_geometry
+    >>> grid = hilum.Geometry((10, 20, 30), (2.0, 0.5, 0.5))
+    >>> assert_same_geometry(grid, grid.crop((1, 0, 0), (11, 20, 30)))
+    Traceback (most recent call last):
+        ...
+    AssertionError: first voxel off by [0.0, 0.0, -2.0] mm, last by [0.0, 0.0, -2.0] mm; spacing (2.0, 0.5, 0.5)
     """
     if got.isclose(want, tolerance=tolerance):
         return
@@ -36,13 +46,22 @@ def directions(*, oblique: bool = True) -> st.SearchStrategy[tuple[tuple[float, 
 
     Parameters
     ----------
-    oblique : bool
+    oblique : bool, default True
         Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------
     SearchStrategy
         Three unit vectors as `Geometry` takes them.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from hilum.testing import directions
+    >>> @given(directions(oblique=False))
+    ... def check(axes):
+    ...     assert len(axes) == 3
+    >>> check()
     """
     numbers = st.lists(st.floats(-1, 1).map(lambda v: round(v, 3)), min_size=9, max_size=9)
     rotations = numbers.map(lambda values: np.linalg.qr(np.reshape(values, (3, 3))).Q)
@@ -61,14 +80,25 @@ def geometries(draw: st.DrawFn, *, max_size: int = 24, min_size: int = 1, obliqu
 
     Parameters
     ----------
-    max_size, min_size : int
-        Bounds of the number of voxels along each axis.
-    oblique : bool
+    max_size : int, default 24
+        The largest number of voxels along each axis.
+    min_size : int, default 1
+        The least one.
+    oblique : bool, default True
         Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------
     Geometry
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from hilum.testing import geometries
+    >>> @given(geometries(max_size=4))
+    ... def check(grid):
+    ...     assert grid.contains(grid.center)
+    >>> check()
     """
     sizes = st.integers(min_size, max_size)
     spacings = st.floats(0.3, 8.0).map(lambda v: round(v, 4))
@@ -87,12 +117,25 @@ def volumes(draw: st.DrawFn, *, max_size: int = 12, min_size: int = 1, oblique: 
 
     Parameters
     ----------
-    max_size, min_size, oblique
-        As for `geometries`.
+    max_size : int, default 12
+        The largest number of voxels along each axis.
+    min_size : int, default 1
+        The least one.
+    oblique : bool, default True
+        Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------
     Volume
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from hilum.testing import volumes
+    >>> @given(volumes(max_size=4))
+    ... def check(volume):
+    ...     assert volume.array.shape == volume.geometry.shape
+    >>> check()
     """
     geometry = draw(geometries(max_size=max_size, min_size=min_size, oblique=oblique))
     noise = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -105,14 +148,25 @@ def masks(draw: st.DrawFn, *, max_size: int = 12, labels: int = 2, oblique: bool
 
     Parameters
     ----------
-    max_size, oblique
-        As for `geometries`.
-    labels : int
+    max_size : int, default 12
+        The largest number of voxels along each axis.
+    labels : int, default 2
         The highest label.
+    oblique : bool, default True
+        Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------
     Mask
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from hilum.testing import masks
+    >>> @given(masks(max_size=4, labels=3))
+    ... def check(mask):
+    ...     assert mask.array.max() <= 3
+    >>> check()
     """
     geometry = draw(geometries(max_size=max_size, oblique=oblique))
     noise = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))

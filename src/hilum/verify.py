@@ -13,7 +13,7 @@ from hilum.outputs import checksums, finished, ledger, records
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
-from hilum.runs.run import open_run
+from hilum.runs.run import AnyRun, open_run
 
 REMAKE = "remove the scan's folder, then run the same command again"  # for damage that a rerun does not notice
 
@@ -34,13 +34,13 @@ class VerifySummary(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
+def verify(folder: AnyRun) -> Iterator[Fault | VerifySummary]:
     """Compare a finished output with its checksums and its ledger, one file at a time.
 
     Parameters
     ----------
-    folder : Path
-        The run's output folder.
+    folder : str or path
+        The run's output folder, or a `hilum.Run`.
 
     Yields
     ------
@@ -53,6 +53,7 @@ def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
         If the folder is not the output of a run.
     """
     run = open_run(folder)
+    folder = run.folder
     files = (yield from _verify_own_files(folder)) + 2
     size = scans = 0
     required = _required_parts(folder)

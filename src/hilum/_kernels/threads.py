@@ -9,6 +9,8 @@ from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
+from hilum.errors import check_number
+
 T = TypeVar("T")
 
 
@@ -25,8 +27,9 @@ def count_workers(workers: int) -> int:
     int
         At least 1.
     """
+    check_number("workers", workers)
     if workers > 0:
-        return workers
+        return int(workers)
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not available on every system

@@ -23,10 +23,10 @@ from hilum.batch.task import Task, row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import folders, optional_packages
 from hilum.outputs import checksums, dataset_summary, finished, folds, scans_index, store
-from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
-from hilum.outputs.ledger import FINISHED, NAME, Ledger, Row, read_ledger
-from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
-from hilum.runs.run import open_run
+from hilum.outputs.folder import OWN_FILES, own_file_problems
+from hilum.outputs.ledger import FINISHED, NAME, Ledger, Row
+from hilum.recipes import Recipe, recipe_fingerprint, with_options
+from hilum.runs.run import AnyRun, Run, open_run
 from hilum.scan_ref import ScanRef
 
 
@@ -43,7 +43,7 @@ class Conversion(Task):
 
 
 def convert_run(
-    folder: Path,
+    folder: AnyRun,
     out: Path,
     *,
     file_format: str,
@@ -55,8 +55,8 @@ def convert_run(
 
     Parameters
     ----------
-    folder : Path
-        The run's output folder; it is only read.
+    folder : str or path
+        The run's output folder, or a `hilum.Run`; it is only read.
     out : Path
         The new output folder. It becomes what ``hilum run`` with this format would write.
     file_format : str
@@ -84,14 +84,15 @@ def convert_run(
     """
     check_workers(workers)
     optional_packages.check_packages(file_format)
-    before = _check_run(folder, file_format)
+    source = open_run(folder)
+    folder, before = source.folder, _check_run(source, file_format)
     recipe = with_options(before, file_format=file_format)
     _check_new_folder(folder, out)
     with ExitStack() as stack:
         run = stack.enter_context(output_folder.locked_output(out))
         output_folder.write_recipe(out, recipe, overwrite=False)
         ledger = stack.enter_context(Ledger(out))
-        rows = dict(sorted(read_ledger(folder).items()))
+        rows = source.rows
         known: list[Row] = []
         waiting: list[Conversion] = []
         for row in rows.values():
@@ -118,15 +119,16 @@ def convert_run(
                 folds.write_folds(out, chosen)
 
 
-def _check_run(folder: Path, file_format: str) -> Recipe:
+def _check_run(run: Run, file_format: str) -> Recipe:
     """Read the recipe of a run that has ended and whose own files match their checksums."""
+    folder = run.folder
     if not (folder / NAME).is_file():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
     if not (sums := checksums.read_checksums(folder)):
         raise InputError("the run did not end", where=folder, do=checksums.RERUN, code="unfinished")
     if (problem := next(own_file_problems(folder, sums), None)) is not None:
         raise problem
-    recipe = parse_recipe(recipe_text(folder), where=folder / folders.RECIPE)
+    recipe = run.recipe
     if recipe.output.format == file_format:
         what = f"already has the format {file_format}"
         raise InputError(what, where=folder, do="choose another --format", code="same")

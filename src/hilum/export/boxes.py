@@ -22,6 +22,7 @@ from hilum.export.label_boxes import Bounds, LabelBox, label_boxes
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
 from hilum.outputs.records import json_bytes
+from hilum.runs.run import AnyRun, open_run
 from hilum.train.label_maps import NODULES, label_values, scans_with
 from hilum.train.runs import ListedScan, Skip
 
@@ -58,14 +59,14 @@ def nodule_boxes(scan: ListedScan) -> Iterator[LabelBox]:
             yield LabelBox("nodule", 1, one.label, one.diameter_mm, voxel_box, world_box)
 
 
-def labeled_run(folder: Path, labels: str) -> tuple[list[ListedScan], list[Skip], dict[str, int]]:
+def labeled_run(folder: AnyRun, labels: str) -> tuple[list[ListedScan], list[Skip], dict[str, int]]:
     """List the scans of a checked run that have a label map, what is left out, and the values of its labels."""
     scans, skipped = checked_run(folder)
     used, without = scans_with(scans, labels)
     return used, [*skipped, *without], label_values(used, labels)
 
 
-def write_boxes_csv(folder: Path, out: Path, *, labels: str = NODULES, overwrite: bool = False) -> BoxExport:
+def write_boxes_csv(folder: AnyRun, out: Path, *, labels: str = NODULES, overwrite: bool = False) -> BoxExport:
     """Write one row per nodule: its box in voxels and in the world, its scan, its patient's fold.
 
     Of a label map, a row is a connected part (26 neighbors) of a label: ``nodule`` is its number in the scan,
@@ -73,8 +74,8 @@ def write_boxes_csv(folder: Path, out: Path, *, labels: str = NODULES, overwrite
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`.
     out : Path
         A .csv with the `COLUMNS`.
     labels : str
@@ -116,7 +117,7 @@ def write_boxes_csv(folder: Path, out: Path, *, labels: str = NODULES, overwrite
     return BoxExport(scans=len(scans), nodules=rows, skipped=skipped)
 
 
-def write_coco3d(folder: Path, out: Path, *, labels: str = NODULES, overwrite: bool = False) -> BoxExport:
+def write_coco3d(folder: AnyRun, out: Path, *, labels: str = NODULES, overwrite: bool = False) -> BoxExport:
     """Write the boxes as COCO instances with a third axis, which is hilum's own extension.
 
     ``bbox`` is (x, y, z, width, height, depth) in voxels, counted as in COCO: 0 is the outer edge of the first voxel,
@@ -174,13 +175,13 @@ def _annotation(number: int, image: int, box: LabelBox) -> dict[str, Any]:
     return {**ids, **nodule, "bbox": bbox, "area": round(float(np.prod(size)), 6), "bbox_world": world}
 
 
-def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: bool = False) -> BoxExport:
+def write_monai(folder: AnyRun, out: Path, *, validation: str = "", overwrite: bool = False) -> BoxExport:
     """Write a data list: ``training`` and ``validation``, each a list of ``image``, ``box`` and ``label``.
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``, of the format ``nifti``.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`, of the format ``nifti``.
     out : Path
         A .json; images are named relative to `folder`, which is the ``base_dir`` of ``load_decathlon_datalist``.
     validation : str
@@ -199,9 +200,10 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
         world, or no scan is in that fold.
     """
     check_output_file(out, overwrite=overwrite)
-    scans, skipped = annotated_run(folder)
-    check_nifti(scans, folder)
-    validation_fold = choose_validation(scans, validation, folder, skipped)
+    run = open_run(folder)
+    scans, skipped = annotated_run(run)
+    check_nifti(scans, run.folder)
+    validation_fold = choose_validation(scans, validation, run.folder, skipped)
     data: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
     nodules = 0
     for scan in scans:

@@ -1,17 +1,16 @@
 """What every export starts from: a complete run whose files match their checksums."""
 
-from os import PathLike
 from pathlib import Path
 
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.formats import STORES
 from hilum.outputs import checksums
-from hilum.runs.run import open_run
+from hilum.runs.run import AnyRun, open_run
 from hilum.train.runs import ListedScan, Skip, list_run
 from hilum.verify import Fault, verify
 
 
-def checked_run(folder: str | PathLike[str]) -> tuple[list[ListedScan], list[Skip]]:
+def checked_run(folder: AnyRun) -> tuple[list[ListedScan], list[Skip]]:
     """Check the checksums of a run and list its finished scans.
 
     Parameters
@@ -33,14 +32,14 @@ def checked_run(folder: str | PathLike[str]) -> tuple[list[ListedScan], list[Ski
     FormatError
         If the run did not end, or a file differs from what the run wrote.
     """
-    for result in verify((run := open_run(folder)).folder):
+    for result in verify(run := open_run(folder)):
         if isinstance(result, Fault) and result.code != "extra":  # exports read only files of the scan
             what = f"{result.code}: the run is not complete, so nothing is exported"
             raise FormatError(what, where=result.where, do=checksums.RERUN, code=result.code)
     return list_run(run)
 
 
-def annotated_run(folder: str | PathLike[str]) -> tuple[list[ListedScan], list[Skip]]:
+def annotated_run(folder: AnyRun) -> tuple[list[ListedScan], list[Skip]]:
     """List the annotated scans of a checked run.
 
     As `checked_run`; what is skipped includes the other scans, and nodules whose center is outside their scan.

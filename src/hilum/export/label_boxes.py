@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hilum._kernels.bitmask import bits
 from hilum._kernels.components import labeling, selection
-from hilum.errors import FormatError
+from hilum.errors import MissingInputError
 from hilum.ops.labels.shares import measure_labels
 from hilum.outputs.finished import LABELS
 from hilum.train.runs import ListedScan
@@ -54,8 +54,8 @@ def label_boxes(scan: ListedScan, name: str, values: Mapping[str, int]) -> Itera
 
     Voxels of a label that share a face, an edge or a corner are one component.
     """
-    if (stored := scan.read(f"{LABELS}/{name}")) is None or not stored.geometry.isclose(scan.geometry):
-        raise FormatError(f"label map {name} is not on the grid of scan.json", where=scan.folder, do="run it again")
+    if (stored := scan.read(f"{LABELS}/{name}")) is None:
+        raise MissingInputError(f"has no label map {name}", where=scan.folder, do="run it again")
     grid, found, number = scan.geometry, measure_labels(stored.array), 0
     half = np.abs(np.array(grid.direction).T * grid.spacing).sum(axis=1) / 2  # of a voxel along the axes of the world
     for label, value in values.items():

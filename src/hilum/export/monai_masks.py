@@ -9,11 +9,12 @@ from hilum.export.checked_run import check_output_file, checked_run, image_name
 from hilum.io.atomic import atomic_path
 from hilum.outputs.finished import LABELS
 from hilum.outputs.records import json_bytes
+from hilum.runs.run import AnyRun, open_run
 from hilum.train.label_maps import LUNG_CLASSES
 
 
 def write_monai_masks(
-    folder: Path, out: Path, *, labels: str, validation: str = "", overwrite: bool = False
+    folder: AnyRun, out: Path, *, labels: str, validation: str = "", overwrite: bool = False
 ) -> BoxExport:
     """Write a data list: ``training`` and ``validation``, each a list of ``image`` and ``label``, which are files.
 
@@ -33,18 +34,19 @@ def write_monai_masks(
     Errors are those of `hilum.export.boxes.write_monai`, and one if no scan has the mask.
     """
     check_output_file(out, overwrite=overwrite)
+    run = open_run(folder)
     if labels == "lungs":
         part, values = labels, LUNG_CLASSES
-        listed, skipped = checked_run(folder)
+        listed, skipped = checked_run(run)
         scans = [scan for scan in listed if scan.format_of(part)]
         skipped += [scan.skip("no-lungs", "it has no lung mask") for scan in listed if not scan.format_of(part)]
         if not scans:
-            raise MissingInputError("no scan has a lung mask", where=folder, do="name a label map, or run it again")
+            raise MissingInputError("no scan has a lung mask", where=run.folder, do="name a label map, or run it again")
     else:
         part = f"{LABELS}/{labels}"
-        scans, skipped, values = labeled_run(folder, labels)
-    check_nifti(scans, folder)
-    fold = choose_validation(scans, validation, folder, skipped)
+        scans, skipped, values = labeled_run(run, labels)
+    check_nifti(scans, run.folder)
+    fold = choose_validation(scans, validation, run.folder, skipped)
     data: dict[str, Any] = {"labels": {"0": "background", **{str(value): name for name, value in values.items()}}}
     data |= {"training": [], "validation": []}
     for scan in scans:

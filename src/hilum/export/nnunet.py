@@ -18,6 +18,7 @@ from hilum.io import atomic, files, scan_files
 from hilum.io.volumes.formats import STORES
 from hilum.outputs import records, store
 from hilum.outputs.finished import LABELS
+from hilum.runs.run import AnyRun, open_run
 from hilum.train.label_maps import LUNG_CLASSES, label_values, mask_part
 from hilum.train.runs import ListedScan, Skip
 from hilum.volume import Mask, Volume
@@ -52,14 +53,20 @@ class _Layer(NamedTuple):
 
 
 def write_nnunet(
-    folder: Path, raw: Path, *, number: int = 501, name: str = "Hilum", labels: str = "both", overwrite: bool = False
+    folder: AnyRun,
+    raw: Path,
+    *,
+    number: int = 501,
+    name: str = "Hilum",
+    labels: str = "both",
+    overwrite: bool = False,
 ) -> NnunetDataset:
     """Write a finished run as a data set of nnU-Net. The data set appears only when complete.
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``, of any format, in HU.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`, of any format, in HU.
     raw : Path
         nnU-Net's ``nnUNet_raw``; made if it is missing. Images that are NIfTI already are hard links to the run's
         files, or copies if the file system has no hard links.
@@ -91,7 +98,8 @@ def write_nnunet(
         raise InputError(what, do="choose another --number or --name", code="option")
     final = raw / f"Dataset{number:03d}_{name}"
     _check_output_folder(raw, final, number=number, overwrite=overwrite)
-    scans, skipped = checked_run(folder)
+    run = open_run(folder)
+    scans, skipped = checked_run(run)
     for scan in scans:
         if scan.record.unit != store.HU:
             what = f"voxels are in the {scan.record.unit}, but nnU-Net expects HU"
@@ -99,7 +107,7 @@ def write_nnunet(
     parts = _parts(labels)
     used, left_out = _scans_with(parts, scans)
     if not used:
-        raise MissingInputError(f"no scan has labels of {labels}: {left_out[0].reason}", where=folder)
+        raise MissingInputError(f"no scan has labels of {labels}: {left_out[0].reason}", where=run.folder)
     classes, layers = _plan(parts, used)
     with atomic.refusing_writes(raw):
         raw.mkdir(parents=True, exist_ok=True)
@@ -212,8 +220,8 @@ def _write_case(scan: ListedScan, partial: Path, layers: list[_Layer]) -> int:
 
 
 def _read(scan: ListedScan, part: str) -> Volume:
-    if (volume := scan.read(part)) is None or not volume.geometry.isclose(scan.geometry):
-        raise FormatError(f"{part} is not on the grid of scan.json", where=scan.folder, do="run it again")
+    if (volume := scan.read(part)) is None:
+        raise MissingInputError(f"has no {part}", where=scan.folder, do="run it again")
     return volume
 
 

@@ -20,11 +20,11 @@ from hilum.errors import FormatError, HilumError, InputError, OutputError, one_l
 from hilum.export.checked_run import checked_run
 from hilum.export.seg_codes import Segment, lung_segment, named_segment, nodule_segment
 from hilum.export.seg_source import SourceSeries, index_sources, read_source
-from hilum.io import atomic, folders
+from hilum.io import atomic
 from hilum.ops.labels.placing import place_label_map
 from hilum.ops.regrid import regrid_mask
 from hilum.outputs.finished import LABELS
-from hilum.recipes import recipe
+from hilum.runs.run import AnyRun, open_run
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, LabelMap
 from hilum.train.runs import ListedScan, Skip
 from hilum.volume import Mask
@@ -42,7 +42,9 @@ class Segmentations(NamedTuple):
 _SIDES = {RIGHT_LUNG: "Right", LEFT_LUNG: "Left"}
 
 
-def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], overwrite: bool = False) -> Segmentations:
+def write_segmentations(
+    folder: AnyRun, out: Path, *, sources: Sequence[Path], overwrite: bool = False
+) -> Segmentations:
     """Write ``lungs.dcm``, ``nodules.dcm`` and label maps for each scan of a run, on the grid of its DICOM series.
 
     The same run and series give the same UIDs and bytes; the content date is that of the series. As DICOM requires, a
@@ -50,8 +52,8 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`.
     out : Path
         A folder for ``SCAN/lungs.dcm``, ``SCAN/nodules.dcm`` and ``SCAN/labels/NAME.dcm``. A scan's folder appears
         when it is complete.
@@ -74,10 +76,11 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
         If a scan's folder exists, or the file system refuses.
     """
     highdicom = _import_highdicom()
-    scans, skipped = checked_run(folder)
-    if recipe(folder / folders.RECIPE).output.series_uid == "hash":
+    run = open_run(folder)
+    scans, skipped = checked_run(run)
+    if run.recipe.output.series_uid == "hash":
         what = "its recipe hides the series UID, and a segmentation must name its series"
-        raise InputError(what, where=folder, do="run with output.series_uid = 'keep'", code="hidden-series")
+        raise InputError(what, where=run.folder, do="run with output.series_uid = 'keep'", code="hidden-series")
     series = index_sources(sources)
     used = []
     for scan in scans:

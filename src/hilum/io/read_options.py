@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
-from hilum.errors import InputError
+from hilum.errors import InputError, check_number
 from hilum.recipe_sections import Read
 
 _WIDEST_SPACING_MM = 100.0
@@ -14,7 +15,9 @@ Tilt = Literal["correct", "refuse"]
 _LARGEST = 1e6
 
 
-def _is_rescale(numbers: tuple[float, ...]) -> bool:
+def _is_rescale(numbers: object) -> bool:
+    if not isinstance(numbers, tuple | list) or not all(isinstance(number, Real) for number in numbers):
+        return False
     return len(numbers) == 2 and numbers[0] != 0 and all(abs(number) <= _LARGEST for number in numbers)
 
 
@@ -61,6 +64,10 @@ class ReadOptions:
     hu_offset: float | None = None
 
     def __post_init__(self) -> None:
+        numbers = ("volume", "max_gap_mm", "slice_spacing_mm", "hu_offset")
+        for name in numbers:
+            if (value := getattr(self, name)) is not None:
+                check_number(name, value)
         if self.volume is not None and self.volume < 1:
             raise InputError(f"volume is {self.volume}, expected a number of the list of `hilum info`", code="option")
         if not 0 <= self.gap_mm < math.inf:

@@ -13,7 +13,7 @@ from hilum.io.folders import list_folder
 from hilum.io.names import is_uid
 from hilum.io.read_options import ReadOptions
 from hilum.io.volumes import formats
-from hilum.ops.arguments import volume_of
+from hilum.ops.arguments import expect, volume_of
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
@@ -100,7 +100,7 @@ def read(
     >>> scan.ct.shape, scan.ct.spacing, len(scan.nodules)
     ((48, 96, 96), (6.25, 4.0, 4.0), 5)
     """
-    path = files.as_path(path)
+    path, table = files.as_path(path), None if annotations is None else files.as_path(annotations)
     if not files.path_exists(path):
         if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
             raise unreadable.not_downloaded(path, [path.name])
@@ -113,9 +113,9 @@ def read(
     )  # fmt: skip
     scan, names = _read_any(path, "", options)
     scan = replace(scan, series_uid=series_uid or scan.series_uid)
-    if annotations is None:
+    if table is None:
         return scan
-    return annotate(scan, annotations, names=() if series_uid else names, columns=columns)
+    return annotate(scan, table, names=() if series_uid else names, columns=columns)
 
 
 def read_member(path: Path, member: str, *, annotations: Path | None = None, **options: Any) -> Scan:
@@ -241,6 +241,7 @@ def write(volume: Volume | Scan, path: str | Path, *, series_uid: str = "") -> N
     True
     """
     ct, path = volume_of(volume), files.as_path(path)
+    expect(series_uid, str, "series UID", do="give a text, or leave it out")
     if isinstance(volume, Scan):
         series_uid = series_uid or volume.series_uid
     formats.check_output(path)(ct, path, series_uid=series_uid if is_uid(series_uid) else "")

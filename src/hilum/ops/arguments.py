@@ -48,7 +48,7 @@ def scan_of(given: object) -> Scan:
     return expect(given, Scan, "scan", do="hilum.Scan('name', volume) makes one" if isinstance(given, Volume) else "")
 
 
-def expect(given: object, kind: type[Kind], expected: str, *, do: str = "") -> Kind:
+def expect(given: object, kind: type[Kind] | tuple[type[Kind], ...], expected: str, *, do: str = "") -> Kind:
     """The argument, if it has a type; else the refusal of `refuse_type`."""
     return given if isinstance(given, kind) else refuse_type(given, expected, do=do)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.intensity.tables import look_up
-from hilum.errors import InputError
+from hilum.errors import InputError, check_number
 from hilum.ops.arguments import Gray, change_ct, volume_of
 from hilum.ops.finite import check_finite
 from hilum.volume import Volume
@@ -94,6 +94,8 @@ def normalize(volume: Gray, *, lower: float = -1000.0, upper: float = 400.0, mea
     >>> hilum.normalize(hu).array
     array([[[0. , 0. , 0.5, 1. ]]], dtype=float32)
     """
+    check_number("lower", lower)
+    check_number("upper", upper)
     if not (np.isfinite([lower, upper]).all() and lower < upper):
         raise InputError(f"the range from {lower} to {upper} HU is empty, expected lower < upper", code="option")
     _check_mean(mean)
@@ -263,6 +265,8 @@ def apply_voi_lut(volume: Gray, *, table: Sequence[int] | NDArray[Any], first: i
     array([[[  0,   0, 100, 255]]], dtype=uint8)
     """
     entries = np.asarray(table)
+    check_number("first", first)
+    check_number("bits", bits)
     if (dtype := volume_of(volume).array.dtype).kind not in "iu":
         raise InputError(f"a VOI LUT maps integers, not {dtype}", do="apply it to HU", code="option")
     if bits not in {8, *range(10, 17)}:
@@ -284,18 +288,21 @@ def apply_voi_lut(volume: Gray, *, table: Sequence[int] | NDArray[Any], first: i
 
 
 def _check_mean(mean: float) -> None:
+    check_number("mean", mean)
     if not np.isfinite(mean):
         raise InputError(f"mean is {mean}, expected a finite number", code="option")
 
 
 def _center_and_width(center: float | None, width: float | None, preset: str) -> tuple[float, float]:
     if preset and center is None and width is None:
-        if preset not in WINDOW_PRESETS:
+        if not isinstance(preset, str) or preset not in WINDOW_PRESETS:
             what = f"window preset {preset!r} is not one of {', '.join(WINDOW_PRESETS)}"
             raise InputError(what, do="or give center= and width=", code="option")
         return WINDOW_PRESETS[preset].center, WINDOW_PRESETS[preset].width
     if preset or center is None or width is None:
         raise InputError("a window is either a preset or both center and width", code="option")
+    check_number("center", center)
+    check_number("width", width)
     return float(center), float(width)
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.distance import nearest_label
-from hilum.errors import InputError
+from hilum.errors import InputError, check_number
 from hilum.ops.arguments import expect
 from hilum.scan import Scan
 from hilum.volume import Mask, Volume
@@ -61,6 +61,7 @@ def dilate(mask: MaskOrScan, radius_mm: float, *, workers: int = 0) -> MaskOrSca
 
 
 def _grow(mask: Mask, radius_mm: float, workers: int) -> Mask:
+    check_number("radius_mm", radius_mm)
     if not (math.isfinite(radius_mm) and radius_mm >= 0):
         raise InputError(f"radius_mm is {radius_mm}, expected a distance of 0 mm or more", code="radius")
     labels = bits.labels_in(mask.array, workers=workers)

@@ -7,7 +7,7 @@ import numpy as np
 
 from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
-from hilum.ops.arguments import hu_of
+from hilum.ops.arguments import expect, hu_of
 from hilum.scan import Scan
 from hilum.volume import Mask, Volume
 
@@ -107,6 +107,9 @@ def tissue_map(volume: Volume | Scan, *, tissues: Sequence[Tissue] = TISSUES) ->
     ct = hu_of(volume)
     if ct.array.dtype.newbyteorder("=") != np.int16:
         raise InputError(f"a tissue map needs HU as int16, not {ct.array.dtype}", do="keep the volume in HU")
+    do = "pass hilum.TISSUES, a part of it, or a list of hilum.Tissue"
+    for tissue in expect(tissues, (list, tuple), "sequence of tissues", do=do):
+        expect(tissue, Tissue, "tissue", do=do)
     if len(tissues) > 255:
         raise InputError(f"{len(tissues)} tissues, but a mask has at most 255 labels", code="option")
     table = np.zeros(_MOST - _LEAST + 1, np.uint8)

@@ -83,7 +83,7 @@ def make_phantom(
 
     Parameters
     ----------
-    seed : int
+    seed : int, default 0
         The patient, at least 0. The same seed, grid and options give the same bytes on any number of threads.
     shape : tuple of int, (z, y, x), optional
         Number of voxels; by default as many as cover 300 x 384 x 384 mm.
@@ -96,7 +96,7 @@ def make_phantom(
         The grid of the scan, instead of shape, spacing and direction.
     options : PhantomOptions, optional
         Nodules, diseases, noise.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core.
 
     Returns
@@ -112,6 +112,7 @@ def make_phantom(
 
     Examples
     --------
+    >>> from hilum.phantom import make_phantom
     >>> chest = make_phantom(seed=1, shape=(20, 48, 48))
     >>> chest.scan.ct.spacing
     (15.0, 8.0, 8.0)

@@ -27,7 +27,7 @@ def write_dicom_series(
         are -1024 HU or less.
     folder : str or path
         Made if it is missing. Each slice along the first array axis, in any orientation, becomes a file.
-    dialect : str or Dialect
+    dialect : str or Dialect, default "plain"
         A key of `DIALECTS`, or another dialect.
     series_uid : str
         By default that of the phantom, or one derived from the volume's voxels. All other UIDs are derived from it,
@@ -44,6 +44,15 @@ def write_dicom_series(
         If the dialect is unknown.
     OutputError
         If the folder is a file, or is not empty.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> from hilum.phantom import make_phantom
+    >>> from hilum.phantom.files import write_dicom_series
+    >>> folder = write_dicom_series(make_phantom(shape=(20, 48, 48)), "series")
+    >>> hilum.read(folder).ct.shape
+    (20, 48, 48)
     """
     from hilum.phantom import dicom  # imports pydicom
 
@@ -83,6 +92,16 @@ def write_structure_set(masks: Mapping[str, Mask], path: str | Path, *, series_u
     ------
     OutputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> from hilum.phantom.files import write_structure_set
+    >>> scan, lungs = hilum.read("scan"), hilum.read_mask("lungs.nii.gz")
+    >>> path = write_structure_set({"lungs": lungs}, "lungs.dcm", series_uid=scan.series_uid)
+    >>> file = hilum.LabelFile(path, "rtstruct", regions=(("lungs", "lungs"),))
+    >>> list(hilum.attach_labels(scan, [file]).label_maps)
+    ['lungs']
     """
     from hilum.phantom import structure_sets  # imports pydicom
 

@@ -20,30 +20,37 @@ class PhantomOptions:
     ----------
     nodules : tuple of {"inside", "wall", "vessel", "ground-glass"}
         The kind of each nodule; may be empty.
-    table : bool
+    table : bool, default True
         Whether the patient lies on a table.
-    field_of_view : bool
+    field_of_view : bool, default True
         Whether voxels outside a circle of 384 mm are padding, as in a scanner's reconstruction.
-    padding_hu : int
+    padding_hu : int, default -1024
         The value of that padding, HU.
-    consolidation, effusion, emphysema : bool
+    consolidation, effusion, emphysema : bool, default False
         Consolidation in the right lower lobe; pleural fluid at the back of the left lung, which is not lung in the
         truth; patches of emphysema in the upper halves.
-    noise_hu : float
+    noise_hu : float, default 20.0
         Standard deviation of the noise, HU.
-    haze, mass : bool
+    haze, mass : bool, default False
         Patches of ground-glass and consolidation in dependent lung; a large mass at the right hilum.
-    missing : {"none", "right", "left"}
+    missing : {"none", "right", "left"}, default "none"
         A lung that is replaced by fluid, and is not lung in the truth.
-    prone : bool
+    prone : bool, default False
         Whether the patient is prone: table, fluid and stomach gas change sides.
-    kernel : {"standard", "soft", "sharp"}
+    kernel : {"standard", "soft", "sharp"}, default "standard"
         White noise; noise that is correlated in a slice; noise and edges amplified as by a bone kernel.
 
     Raises
     ------
     InputError
         If a value is out of range or a name is unknown.
+
+    Examples
+    --------
+    >>> from hilum.phantom import PhantomOptions, make_phantom
+    >>> chest = make_phantom(shape=(20, 48, 48), options=PhantomOptions(nodules=("wall",), emphysema=True))
+    >>> [nodule.kind for nodule in chest.nodules]
+    ['wall']
     """
 
     nodules: tuple[NoduleKind, ...] = ("inside", "wall", "vessel", "ground-glass", "inside")

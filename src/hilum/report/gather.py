@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from os import PathLike
 
 import msgspec
 
@@ -14,7 +13,7 @@ from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger import Row, decode_row
 from hilum.outputs.records import DatasetRecord, LabelMapRecord, NoduleRecord, ScanRecord
 from hilum.report.risk import Flag, flags, risk
-from hilum.runs.run import open_run
+from hilum.runs.run import AnyRun, open_run
 from hilum.runs.run_scan import RunScan
 
 UNLISTED = "unlisted"  # status of a finished scan that the ledger does not list
@@ -84,7 +83,7 @@ class PageContent:
     datasets: list[DatasetRecord]
 
 
-def gather(folder: str | PathLike[str]) -> PageContent:
+def gather(folder: AnyRun) -> PageContent:
     """Read the output folder of a run, which may still be in progress.
 
     Parameters

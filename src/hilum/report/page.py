@@ -16,6 +16,7 @@ from hilum.report.charts import charts
 from hilum.report.gather import UNLISTED, PageContent, gather
 from hilum.report.risk import LEVELS
 from hilum.report.text import html, json_block
+from hilum.runs.run import AnyRun, open_run
 
 NAME = "report.html"
 
@@ -39,13 +40,13 @@ class Report:
     pictures: int
 
 
-def write_report(folder: Path, out: Path | None = None) -> Report:
+def write_report(folder: AnyRun, out: Path | None = None) -> Report:
     """Write the page of a run.
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`.
     out : Path, optional
         The file; by default ``report.html`` in the folder.
 
@@ -60,8 +61,8 @@ def write_report(folder: Path, out: Path | None = None) -> Report:
     OutputError
         If the file cannot be written.
     """
-    run = gather(folder)
-    path = folder / NAME if out is None else out
+    run = gather(opened := open_run(folder))
+    path = opened.folder / NAME if out is None else out
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(page(run))
     return Report(path, path.stat().st_size, len(run.entries), len(run.pictures))

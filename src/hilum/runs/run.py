@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from hilum.errors import MissingInputError, UnknownScanError, name_some
+from hilum.io.files import as_path
 from hilum.io.folders import RECIPE
 from hilum.io.unfinished import is_unfinished
 from hilum.outputs import finished, ledger
@@ -19,6 +20,8 @@ from hilum.outputs.folds import FoldsFile
 from hilum.recipes import Recipe, parse_recipe
 from hilum.runs.run_scan import RunScan
 from hilum.runs.table import RunTable, make_table
+
+AnyRun = str | PathLike[str]  # a run, or the path of its folder: a `Run` is a path, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +211,7 @@ class Run:
         return make_table(self.folder, self, rest if every else ())
 
 
-def open_run(folder: str | PathLike[str]) -> Run:
+def open_run(folder: AnyRun) -> Run:
     """Open the output of ``hilum run``; only its ledger is read.
 
     Parameters
@@ -238,7 +241,7 @@ def open_run(folder: str | PathLike[str]) -> Run:
     """
     if isinstance(folder, Run):
         return folder
-    path = Path(folder)
+    path = as_path(folder)
     scans = finished.scans_folder(path)
     if not (path / ledger.NAME).is_file() and not scans.is_dir():
         outer = next((one for one in path.resolve().parents if (one / ledger.NAME).is_file()), None)

@@ -1,7 +1,7 @@
 """A finished scan of a run; its record and its volumes are read when they are first asked for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,7 @@ from hilum.io.names import is_uid
 from hilum.io.volumes.open_volumes import OpenVolume
 from hilum.outputs import checksums, finished, ledger, parts, records
 from hilum.outputs.folds import LABELS, FoldsFile, label_text
-from hilum.scan import Label, LabelMap, Nodule, Note, Scan
+from hilum.scan import AIRWAYS, LEFT_LUNG, LUNG_NAMES, Label, LabelMap, Nodule, Note, Scan
 from hilum.volume import Mask, Volume
 
 _READ = frozenset({"ct", "lungs", "nodule_mask", "label_maps", "locations"})
@@ -116,8 +116,11 @@ class RunScan:
 
     @cached_property
     def lungs(self) -> Mask | None:
-        """The lung mask, 1 right and 2 left; None if the recipe makes none."""
-        return self._read_mask("lungs")
+        """The lung mask, with the names of its labels; None if the recipe makes none."""
+        if (mask := self._read_mask("lungs")) is None or "lung_right_ml" not in self.figures:
+            return mask and replace(mask, names={1: "lungs"})
+        last = AIRWAYS if mask.array.max() == AIRWAYS else LEFT_LUNG
+        return replace(mask, names={label: name for label, name in LUNG_NAMES.items() if label <= last})
 
     @cached_property
     def nodule_mask(self) -> Mask | None:

@@ -7,16 +7,15 @@ its own files. Nothing here imports torch.
 from collections import OrderedDict
 from collections.abc import Collection
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError, MissingInputError
-from hilum.io.files import as_path
 from hilum.ops.patches.boxes import patch_start
 from hilum.ops.patches.poses import Pose
+from hilum.runs.run import AnyRun, open_run
 from hilum.train import intensity, runs
 from hilum.train.augment import Augment, patch_boxes
 from hilum.train.label_maps import NODULES, label_values, scans_with
@@ -37,8 +36,8 @@ class PatchDataset:
 
     Parameters
     ----------
-    folder : str or Path
-        The output folder of ``hilum run``.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`.
     size : int, default 64
         Voxels along each edge.
     rule : {"nodules", "balanced", "labels", "lungs", "uniform"}, default "nodules"
@@ -100,7 +99,7 @@ class PatchDataset:
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: AnyRun,
         *,
         size: int = 64,
         rule: Rule = "nodules",
@@ -124,10 +123,11 @@ class PatchDataset:
         if not 1 <= size <= 1024 or cache < 1 or seed < 0 or not 0 <= distance_mm < np.inf:
             what = f"size {size}, cache {cache}, seed {seed} or distance {distance_mm} is out of range"
             raise InputError(what, code="option")
-        self.folder, self.size, self.rule, self.seed, self.epoch = as_path(folder), size, rule, seed, 0
+        run = open_run(folder)
+        self.folder, self.size, self.rule, self.seed, self.epoch = run.folder, size, rule, seed, 0
         self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
         self.labels = labels
-        listed, self.skipped = runs.list_run(self.folder, fold_by=fold_by)
+        listed, self.skipped = runs.list_run(run, fold_by=fold_by)
         uses_nodules = rule in {"nodules", "balanced"}
         wanted = {scan.fold for scan in listed} if folds is None else {str(fold) for fold in folds}
         self.scans = [scan for scan in listed if scan.fold in wanted and (scan.annotated or not uses_nodules)]

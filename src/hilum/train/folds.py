@@ -21,7 +21,7 @@ from hilum.io.dicom.reader import read_patient_ids
 from hilum.io.names import hashed_uid, is_uid
 from hilum.outputs import folds, records, scans_index
 from hilum.outputs.folds import FoldsRecord, ScanFold
-from hilum.runs.run import open_run
+from hilum.runs.run import AnyRun, open_run
 from hilum.scan import Label, Note
 
 AUTO, NODULES, NONE = "auto", "nodules", "none"
@@ -47,7 +47,7 @@ class Folds(NamedTuple):
 
 
 def make_folds(
-    folder: Path,
+    folder: AnyRun,
     *,
     count: int = 5,
     seed: int = 0,
@@ -63,8 +63,8 @@ def make_folds(
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`.
     count : int
         Number of folds, at least 2.
     seed : int
@@ -95,7 +95,8 @@ def make_folds(
     """
     if count < 2 or seed < 0:
         raise InputError(f"folds {count} or seed {seed} is out of range: at least 2 and 0", code="option")
-    scans = {scan.scan_id: scan.record for scan in open_run(folder)}
+    run = open_run(folder)
+    folder, scans = run.folder, {scan.scan_id: scan.record for scan in run}
     if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
     if (folder / folds.NAME).exists() and not overwrite:

@@ -17,6 +17,7 @@ from hilum.ops.labels.shares import measure_labels
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
 from hilum.outputs import checksums, parts, records
+from hilum.runs.run import AnyRun, open_run
 from hilum.train import intensity, positions
 from hilum.train.label_maps import NODULES, LabelVoxels, label_values, mask_part, scans_with
 from hilum.train.output_folder import INDEX, SUMMARY, output_folder, write_index
@@ -30,7 +31,7 @@ _NEGATIVES = {"candidates": "candidate", "excluded": "excluded", "non_nodules": 
 
 
 def write_patches(
-    folder: Path,
+    folder: AnyRun,
     out: Path,
     options: PatchOptions | None = None,
     *,
@@ -50,8 +51,8 @@ def write_patches(
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``.
+    folder : str or path
+        The output folder of ``hilum run``, or a `hilum.Run`.
     out : Path
         Appears only when complete.
     options : PatchOptions, optional
@@ -85,7 +86,9 @@ def write_patches(
     options = options or PatchOptions()
     if kept and (candidates is not None or excluded is not None):
         raise InputError("both the run's own tables and other tables are given", do="leave one out", code="option")
-    scans, skipped = list_run(folder, fold_by=fold_by)
+    run = open_run(folder)
+    folder = run.folder
+    scans, skipped = list_run(run, fold_by=fold_by)
     if options.labels != NODULES:
         if kept or candidates is not None or excluded is not None:
             what = "tables of negatives are for patches at nodules, not in a label map"

@@ -1,7 +1,6 @@
 """The finished scans of a run, as training and the exports read them, and the list of what they leave out."""
 
 from functools import cached_property
-from os import PathLike
 
 import msgspec
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import MissingInputError
 from hilum.outputs import parts, records
-from hilum.runs.run import open_run
+from hilum.runs.run import AnyRun, open_run
 from hilum.runs.run_scan import RunScan
 from hilum.train.positions import nodule_spheres
 
@@ -58,7 +57,7 @@ class ListedScan(RunScan):
         return [self.skip(code, reason, nodule=one.label) for one in self.record.nodules if not one.inside]
 
 
-def list_run(folder: str | PathLike[str], *, fold_by: str = "fold") -> tuple[list[ListedScan], list[Skip]]:
+def list_run(folder: AnyRun, *, fold_by: str = "fold") -> tuple[list[ListedScan], list[Skip]]:
     """List the finished scans of a run and name all others.
 
     Parameters

@@ -17,6 +17,7 @@ from hilum.errors import HilumError, InputError, one_line
 from hilum.ops.labels.shares import measure_labels
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.outputs.records import json_bytes
+from hilum.runs.run import AnyRun, open_run
 from hilum.train.label_maps import NODULES, label_values, mask_part, scans_with
 from hilum.train.output_folder import SUMMARY, output_folder, write_index
 from hilum.train.runs import ListedScan, Skip, list_run
@@ -45,7 +46,7 @@ class Slices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_slices(
-    folder: Path,
+    folder: AnyRun,
     out: Path,
     *,
     every: bool = False,
@@ -89,7 +90,9 @@ def write_slices(
     """
     if pixels not in get_args(Pixels):
         raise InputError(f"there is no scaling {pixels!r}", do=f"use {', '.join(get_args(Pixels))}", code="option")
-    scans, skipped = list_run(folder, fold_by=fold_by)
+    run = open_run(folder)
+    folder = run.folder
+    scans, skipped = list_run(run, fold_by=fold_by)
     if labels != NODULES:
         scans, without = scans_with(scans, labels, filled=True)
         skipped += without

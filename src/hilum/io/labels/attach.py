@@ -46,8 +46,9 @@ def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
     scan = scan_of(scan)
     maps: dict[str, LabelMap] = dict(scan.label_maps)
     notes: list[Note] = []
-    for file in files:
-        expect(file, LabelFile, "label file", do="hilum.LabelFile(path, 'map') names one")
+    do = "give a list of hilum.LabelFile"
+    for file in expect(files, (list, tuple), "list of label files", do=do):
+        expect(file, LabelFile, "label file", do=do)
         made, odd = _read(scan, file)
         if twice := sorted(made.keys() & maps.keys()):
             what = f"two label maps of this scan are called {twice[0]!r}"

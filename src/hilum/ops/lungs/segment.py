@@ -10,8 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import InputError, one_line
-from hilum.ops.arguments import hu_of
+from hilum.errors import InputError, check_number, one_line
+from hilum.ops.arguments import expect, hu_of
 from hilum.ops.finite import check_finite
 from hilum.scan import AIRWAYS, LEFT_LUNG, LUNG_NAMES, RIGHT_LUNG, Scan
 from hilum.volume import Mask, Volume
@@ -159,6 +159,8 @@ def segment_lungs(
     >>> hilum.segment_lungs(scan).shape
     (40, 64, 64)
     """
+    expect(method, str, "lung method", do=f"give {', '.join(METHODS)} or {MODEL}PATH")
+    check_number("dilate_mm", dilate_mm)
     if method not in METHODS and not method.startswith(MODEL):
         known = f"{', '.join(METHODS)}, {MODEL}PATH"
         raise InputError(f"no lung method {one_line(method, limit=60)!r}, expected one of {known}", code="method")

@@ -7,7 +7,7 @@ from typing import NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import AnnotationError, InputError
+from hilum.errors import AnnotationError, InputError, check_number
 from hilum.geometry import Geometry
 from hilum.ops.arguments import expect, geometry_of, refuse_type
 from hilum.ops.nodules.interpolation import SignedDistances, signed_distances
@@ -205,11 +205,12 @@ def cover_nodules(
     (270, dtype('float32'))
     """
     geometry, nodules = _drawn_on(geometry, nodules)
-    if not 1 <= samples <= 16:
+    check_number("samples", samples)
+    if not 1 <= samples <= 16 or samples != int(samples):
         raise InputError(f"samples is {samples}, expected 1 to 16", code="option")
     shapes = _shapes(geometry, nodules, level, contour_pixel)
     coverage = np.zeros(geometry.shape, np.float32)
-    offsets = [(k + 0.5) / samples - 0.5 for k in range(samples)]
+    offsets = [(k + 0.5) / samples - 0.5 for k in range(int(samples))]
     for k, shape in enumerate(shapes):
         # A nodule can cover the edge of a voxel whose center lies just outside the box.
         first, stop = np.maximum(shape.first - 1, 0), np.minimum(shape.stop + 1, geometry.shape)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import AnnotationError, InputError
+from hilum.errors import AnnotationError, InputError, check_number
 from hilum.geometry import Geometry
 from hilum.ops.arguments import expect
 from hilum.scan import Nodule, Reading
@@ -134,6 +134,7 @@ def reading_diameter_mm(reading: Reading) -> float:
 
 def check_level(level: float) -> None:
     """Refuse, with an InputError, a consensus level that is not above 0 and at most 1."""
+    check_number("level", level)
     if not 0 < level <= 1:
         raise InputError(f"the consensus level is {level}, expected above 0 and at most 1", code="option")
 
