@@ -110,3 +110,18 @@ for name in ("center", "corner"):
     mask = hilum.mask_nodules(grid, [nodule])
     middle = grid.index_to_world(np.argwhere(mask.array).mean(axis=0))
     print(f"{name}: the mask's center is {np.linalg.norm(middle - nodule.center):.2f} mm from the annotation")
+
+# %%
+# The grid of another scan
+# ------------------------
+#
+# ``like=`` samples a scan at the voxels of another one, wherever they lie in the world, also on an oblique grid. hilum
+# does not register scans: both need one frame of reference. What lies beyond the scan becomes air, and a note says so.
+
+turned = hilum.Geometry((60, 120, 120), (2.0, 2.0, 2.0), direction=((0, 0, 1), (-0.6, 0.8, 0), (0.8, 0.6, 0)))
+oblique = hilum.Geometry(turned.shape, turned.spacing, np.subtract(nodule.center, turned.center), turned.direction)
+part = hilum.resample(phantom, like=oblique)
+mask = hilum.mask_nodules(part, [nodule])
+middle = oblique.index_to_world(np.argwhere(mask.array).mean(axis=0))
+print(f"oblique: the mask's center is {np.linalg.norm(middle - nodule.center):.2f} mm from the annotation")
+print(*part.notes[len(phantom.notes) :])

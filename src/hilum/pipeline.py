@@ -237,7 +237,10 @@ def _to_output_grid(volume: AnyVolume, recipe: Recipe) -> AnyVolume:
         volume = reorient(volume)
     if step.grid == "native":
         return volume
-    return resample(volume, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=recipe.compute.workers)
+    workers = recipe.compute.workers
+    return resample(
+        volume, step.spacing_mm, order=step.order, grid=step.grid, antialias=step.antialias, workers=workers
+    )
 
 
 def _outside_lungs(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], ...]) -> list[int]:

@@ -56,12 +56,14 @@ class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ``grid``: ``center`` keeps the center of the scan and uses exactly ``spacing_mm``; ``corner`` does what
     ``scipy.ndimage.zoom`` does; ``native`` keeps the scan's own grid. ``spacing_mm`` is one number, or one each for
-    (z, y, x). ``order`` is the interpolation: 3 cubic B-spline, 1 linear, 0 nearest voxel.
+    (z, y, x). ``order`` is the interpolation: 3 cubic B-spline, 1 linear, 0 nearest voxel. ``antialias``: ``auto``
+    smooths along axes on which voxels become more than twice as large; ``off`` never does.
     """
 
     grid: Literal["center", "corner", "native"] = "center"
     spacing_mm: float | tuple[float, float, float] = 1.0
     order: Literal[0, 1, 3] = 3
+    antialias: Literal["auto", "off"] = "auto"
 
     def __post_init__(self) -> None:
         """Check the range here: msgspec 0.22 reads invalid memory for a bounded float next to a tuple."""

@@ -140,7 +140,7 @@ RECIPES: dict[str, Recipe] = {
     "tutorial2017": Recipe(
         name="tutorial2017",
         orient=Orient(axes="keep"),
-        resample=Resample(grid="corner"),
+        resample=Resample(grid="corner", antialias="off"),
         lungs=Lungs(method="tutorial3d", fallback=False),
         intensity=Intensity(output="unit", mean=0.25),
     ),
@@ -226,6 +226,8 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     decisive = {k: v for k, v in values.items() if k not in {"name", "compute"}}
     if decisive["output"]["series_uid"] == "keep":  # older versions had no such key: their runs stay valid
         del decisive["output"]["series_uid"]
+    if chosen.resample.antialias == "off":  # as above
+        del decisive["resample"]["antialias"]
     if chosen.nodules.min_readers == 1:  # as above
         del decisive["nodules"]["min_readers"]
     for key in ("tilt", "rescale", "hu_offset"):

@@ -23,10 +23,13 @@ from hilum.outputs.folder import OWN_FILES, check_output_folder
 from hilum.outputs.ledger import FINISHED, Ledger, Row, as_written
 from hilum.outputs.records import DatasetRecord
 from hilum.recipes import Recipe
+from hilum.recipes import recipe as find_recipe
 from hilum.scan_ref import ScanRef
 
 
-def run(refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **more: Any) -> list[Row]:
+def run(
+    refs: Sequence[ScanRef], recipe: Recipe | str | Path, out: Path, *, refused: Sequence[Row] = (), **more: Any
+) -> list[Row]:
     """Preprocess scans into an output folder. `process` yields the rows one by one.
 
     Parameters
@@ -50,7 +53,7 @@ def run(refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence
 
 def process(
     refs: Sequence[ScanRef],
-    recipe: Recipe,
+    recipe: Recipe | str | Path,
     out: Path,
     *,
     workers: int | None = None,
@@ -72,7 +75,7 @@ def process(
     ----------
     refs : sequence of ScanRef
         From a data set's ``index``, with distinct ids.
-    recipe : Recipe
+    recipe : Recipe, str or Path
         What is done to each scan.
     out : Path
         The output folder; it is created if necessary, with ``recipe.toml``, ``ledger.jsonl``, ``dataset.json``,
@@ -117,6 +120,7 @@ def process(
     HilumError
         If the machine does not have the memory for a single scan.
     """
+    recipe = find_recipe(recipe)
     check_workers(workers)
     optional_packages.check_packages(recipe.output.format)
     check_output_folder(out)

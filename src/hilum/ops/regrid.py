@@ -8,14 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.resample.oblique import sample_oblique
-from hilum._kernels.resample.spline import interpolate, make_taps, nearest
+from hilum._kernels.resample.spline import AnyTaps, interpolate, make_taps, nearest
+from hilum._kernels.resample.wide_taps import make_wide_taps
 from hilum.errors import GeometryError, InputError
-from hilum.geometry import Geometry
+from hilum.geometry import Geometry, Vector
 from hilum.ops.finite import check_finite
 from hilum.ops.reorient import permute
 from hilum.volume import AnyVolume, Mask, Volume
 
 AIR_HU = -1000
+
+COARSER = 2.0
+"""Voxels of a volume in one of a grid: beyond it, what is too fine for the grid would alias to noise
+(docs/decisions/0015-coarser-grids-are-smoothed.md)."""
 
 _HALF = 0.5 + 1e-6  # a position half way between two voxels rounds up, despite rounding errors of the affine
 _PARALLEL = 1e-3  # voxels by which parallel axes may drift apart from one end of the grid to the other
@@ -29,7 +34,13 @@ class Turn(NamedTuple):
 
 
 def regrid(
-    volume: AnyVolume, geometry: Geometry, *, order: int, outside: float | None = None, workers: int = 0
+    volume: AnyVolume,
+    geometry: Geometry,
+    *,
+    order: int,
+    outside: float | None = None,
+    antialias: bool = False,
+    workers: int = 0,
 ) -> AnyVolume:
     """Sample a volume at the voxels of a grid.
 
@@ -43,6 +54,8 @@ def regrid(
         Cubic B-spline, linear, or nearest voxel.
     outside : float, optional
         The value of voxels beyond the volume: by default air for int16, and 0 for uint8 and masks.
+    antialias : bool
+        Whether to smooth along axes of the volume on which the grid is much coarser, see `axis_taps`.
     workers : int
         Threads; 0 for one per available core. The result does not depend on it.
 
@@ -64,6 +77,8 @@ def regrid(
     if order:
         check_finite(volume.array)  # one such voxel would spread
     if turn is None:
+        if order and antialias:
+            volume = _smoothed(volume, geometry, order, workers)
         return replace(volume, array=_oblique(volume, geometry, order, outside, workers), geometry=geometry)
     turned = permute(volume, *turn)
     step = turned.geometry.inverse_affine @ geometry.affine
@@ -72,16 +87,57 @@ def regrid(
     share = prod(part.stop - part.start for part in ranges) / prod(geometry.shape)
     value = _value_outside(volume, share, outside)
     kept = [p[part].clip(-0.5, n - 0.5) for p, part, n in zip(positions, ranges, turned.shape, strict=True)]
-    if order == 0 or all((p == np.rint(p)).all() for p in kept):
+    steps = np.diag(step)[:3].tolist() if antialias else [1.0] * 3
+    if order == 0 or (max(steps) <= COARSER and all((p == np.rint(p)).all() for p in kept)):
         rounded = [np.floor(p + 0.5).clip(0, n - 1).astype(np.int64) for p, n in zip(kept, turned.shape, strict=True)]
         array = nearest(turned.array, *rounded, workers=workers)
     else:
-        taps = [make_taps(p, size=n, order=order) for p, n in zip(kept, turned.shape, strict=True)]
+        taps = [axis_taps(*axis, order=order) for axis in zip(kept, turned.shape, steps, strict=True)]
         array = interpolate(turned.array, *taps, workers=workers)
     if share < 1:
         part, array = array, np.full(geometry.shape, value, volume.array.dtype)
         array[tuple(ranges)] = part
     return replace(volume, array=array, geometry=geometry)
+
+
+def axis_taps(positions: NDArray[np.float64], size: int, step: float, *, order: int) -> AnyTaps:
+    """Tabulate an axis, smoothed if the grid is much coarser there: then an output is a mean around it.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (n,), ascending
+        Where to interpolate, in voxels of the volume.
+    size : int
+        Voxels of the volume.
+    step : float
+        Voxels of the volume in one of the grid; 1 for no smoothing.
+    order : {3, 1}
+        Cubic or linear.
+    """
+    if step > COARSER:
+        return make_wide_taps(positions, size=size, step=step, order=order)
+    return make_taps(positions, size=size, order=order)
+
+
+def _smoothed(volume: AnyVolume, geometry: Geometry, order: int, workers: int) -> AnyVolume:
+    """Make a volume coarser along the axes on which a turned grid is much coarser, so that sampling it aliases not."""
+    step = np.abs(volume.geometry.inverse_affine[:3, :3] @ geometry.affine[:3, :3]).max(axis=1)
+    if (step <= COARSER).all():
+        return volume
+    shape, spacing, taps, first = list(volume.shape), list(volume.spacing), list[AnyTaps](), [0.0] * 3
+    for k in np.flatnonzero(step > COARSER).tolist():
+        spacing[k] *= step[k]
+        shape[k] = max(1, round(volume.shape[k] / step[k]))
+        first[k] = (volume.shape[k] - 1 - (shape[k] - 1) * step[k]) / 2
+    for k, (n, m) in enumerate(zip(volume.shape, shape, strict=True)):
+        factor = spacing[k] / volume.spacing[k]
+        where = np.arange(m, dtype=np.float64) * factor + first[k]
+        taps.append(axis_taps(where, n, factor, order=order))
+    grid = Geometry(
+        cast("tuple[int, int, int]", tuple(shape)), cast("Vector", tuple(spacing)),
+        cast("Vector", tuple(volume.geometry.index_to_world(first).tolist())), volume.geometry.direction,
+    )  # fmt: skip
+    return replace(volume, array=interpolate(volume.array, *taps, workers=workers), geometry=grid)
 
 
 def find_turn(old: Geometry, new: Geometry, *, drift: float) -> Turn | None:

@@ -8,15 +8,16 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum._kernels.resample.spline import interpolate, make_taps, nearest
+from hilum._kernels.resample.spline import interpolate, nearest
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry, Vector
 from hilum.ops.arguments import VolumeOrScan, geometry_of, volume_of
 from hilum.ops.finite import check_finite
-from hilum.ops.regrid import regrid, share_inside
+from hilum.ops.regrid import axis_taps, regrid, share_inside
 from hilum.scan import Note, Scan
 from hilum.volume import AnyVolume, Mask, Volume
 
+Antialias = Literal["auto", "off"]
 Grid = Literal["center", "corner"]
 
 Order = Literal["cubic", "linear", "nearest", 3, 1, 0]
@@ -96,13 +97,14 @@ def resample(
     order: Order = "cubic",
     grid: Grid = "center",
     outside: float | None = None,
+    antialias: Antialias = "auto",
     workers: int = 0,
 ) -> VolumeOrScan:
     """Resample a volume, a mask or a whole scan to another voxel size, or to the grid of another one.
 
     The cubic order is the interpolating B-spline. Half a voxel beyond the volume's edges the edge voxels are repeated.
     The result agrees with ``scipy.ndimage.zoom`` and ``map_coordinates`` (order 3, mode ``"nearest"``) at the same
-    positions. A cubic spline can overshoot next to sharp edges.
+    positions; on a much coarser grid with ``antialias="off"``. A cubic spline can overshoot next to sharp edges.
 
     Parameters
     ----------
@@ -120,6 +122,12 @@ def resample(
     outside : float, optional
         With `like`: the value of voxels beyond the volume. By default -1000 HU (air) for int16, 0 for uint8; a mask
         always gets 0. A float volume that does not fill the grid needs it.
+    antialias : {"auto", "off"}, default "auto"
+        ``"auto"`` smooths along each axis on which new voxels are more than twice as large as the old ones: otherwise
+        one voxel in many is picked, and noise and structures that are too fine for the new grid become patterns. The
+        kernel is as wide as the new voxels ask: cubic convolution for the cubic order, a triangle for the linear one.
+        ``"off"`` never smooths. Masks, the order ``"nearest"`` and the grid ``"corner"``, which does what scipy does,
+        are never smoothed.
     workers : int, default 0
         Threads; 0 for one per available core. The result is the same, byte for byte, for any number.
 
@@ -160,6 +168,9 @@ def resample(
     (2, 4, 4)
     """
     ct, code = volume_of(volume), _order_code(order)
+    if antialias not in ("auto", "off"):
+        raise InputError(f"antialias is {antialias!r}, expected auto or off", code="option")
+    smooth = antialias == "auto" and not (like is None and grid == "corner")
     if like is None:
         size = 1.0 if spacing is None else spacing
         new = resampled_geometry(ct.geometry, size, grid=grid)
@@ -170,8 +181,8 @@ def resample(
 
     def change(one: AnyVolume) -> AnyVolume:
         if like is None:
-            return _to_spacing(one, new, code, grid, workers)
-        return regrid(_native(one), new, order=code, outside=outside, workers=workers)
+            return _to_spacing(one, new, code, grid, smooth=smooth, workers=workers)
+        return regrid(_native(one), new, order=code, outside=outside, antialias=smooth, workers=workers)
 
     if not isinstance(volume, Scan):
         return cast("VolumeOrScan", change(ct))
@@ -201,7 +212,7 @@ def _note_beyond(scan: Scan, before: Geometry) -> Scan:
     return replace(scan, notes=(*scan.notes, Note("beyond-scan", text)))
 
 
-def _to_spacing(volume: AnyVolume, new: Geometry, order: int, grid: Grid, workers: int) -> AnyVolume:
+def _to_spacing(volume: AnyVolume, new: Geometry, order: int, grid: Grid, *, smooth: bool, workers: int) -> AnyVolume:
     """Resample to a grid of `resampled_geometry`."""
     array, old = _native(volume).array, volume.geometry
     positions = [_positions(*axis, grid) for axis in zip(old.shape, old.spacing, new.shape, new.spacing, strict=True)]
@@ -211,7 +222,8 @@ def _to_spacing(volume: AnyVolume, new: Geometry, order: int, grid: Grid, worker
         rounded = [np.floor(p + 0.5).clip(0, n - 1).astype(np.int64) for p, n in zip(positions, old.shape, strict=True)]
         return replace(volume, array=nearest(array, *rounded, workers=workers), geometry=new)
     check_finite(array)  # one such voxel would spread along its lines
-    taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, old.shape, strict=True)]
+    steps = np.divide(new.spacing, old.spacing).tolist() if smooth else (1.0, 1.0, 1.0)
+    taps = [axis_taps(*axis, order=order) for axis in zip(positions, old.shape, steps, strict=True)]
     return replace(volume, array=interpolate(array, *taps, workers=workers), geometry=new)
 
 

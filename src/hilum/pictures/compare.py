@@ -73,7 +73,7 @@ def compare(scan: Drawn, first: Recipe | str | Path, second: Recipe | str | Path
     """
     gray = gray_range(preset)
     scan = scan_of(scan)
-    recipes = [one if isinstance(one, Recipe) else recipe(one) for one in (first, second)]
+    recipes = [recipe(one) for one in (first, second)]
     results = apply_recipes(scan, *recipes)
     names = [drawing.plain(one.name, limit=40) for one in recipes]
     target = _target(results.first)

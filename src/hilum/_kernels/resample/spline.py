@@ -11,7 +11,9 @@ start from a closed form for this extension, so nothing is padded.
 3. y and x are interpolated slice by slice; for x a block of rows is transposed into a buffer, and back afterward.
 4. If z remains, the result goes to a float32 buffer for a band of rows, and from there along z into the output, rounded
    in the same pass. A band needs some rows beyond its own for the filter to settle.
-5. The weights include the filter's gain, so that a coefficient costs two multiply-adds.
+5. An axis on which the grid gets coarser has no filter if its taps are `WideTaps`: an output is a weighted sum of all
+   samples around it, in single precision (`hilum._kernels.resample.wide_sums`).
+6. The weights include the filter's gain, so that a coefficient costs two multiply-adds.
 
 Sums are in double precision, of values relative to a level near the mean. Buffers between axes have single precision.
 A constant array stays exactly constant.
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.resample.spline_blocks import PAD, TAPS, WIDTH
 from hilum._kernels.resample.spline_lines import copy_voxels, interpolate_lines, interpolate_planes, round_values
+from hilum._kernels.resample.wide_taps import WideTaps
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum._kernels.threads import run_slabs
 
@@ -110,14 +113,17 @@ def coefficient_taps(size: int) -> Taps:
     return Taps(size, first + PAD, weights.reshape(-1), pole)
 
 
-def interpolate(array: Voxels, z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 1) -> Voxels:
+AnyTaps = Taps | WideTaps | None
+
+
+def interpolate(array: Voxels, z: AnyTaps, y: AnyTaps, x: AnyTaps, *, workers: int = 1) -> Voxels:
     """Interpolate along every axis that has taps.
 
     Parameters
     ----------
     array : ndarray of int16, uint8 or float32, shape (z, y, x)
         Any memory layout; finite.
-    z, y, x : Taps or None
+    z, y, x : Taps, WideTaps or None
         None leaves an axis as it is.
     workers : int
         Threads; 0 for one per available core. The result does not depend on it.
@@ -174,7 +180,9 @@ def nearest(array: Voxels, z: Indices, y: Indices, x: Indices, *, workers: int =
     return out
 
 
-def _arrays(taps: Taps | None) -> tuple[Any, ...]:
+def _arrays(taps: Taps | WideTaps | None) -> tuple[Any, ...]:
+    if isinstance(taps, WideTaps):
+        return taps.table(slice(None), 0, taps.size)
     return (np.empty(0, np.int64), np.empty(0), 0.0) if taps is None else (taps.first, taps.weights, taps.pole)
 
 
@@ -190,19 +198,18 @@ def _work_rows(samples: int) -> NDArray[np.float64]:
     return empty_aligned(((samples + 2 * PAD) * WIDTH,), np.float64)
 
 
-def _slices(source: Voxels, out: Voxels, y: Taps | None, x: Taps | None, finish: Finish, workers: int) -> None:
+def _slices(source: Voxels, out: Voxels, y: AnyTaps, x: AnyTaps, finish: Finish, workers: int) -> None:
     """Interpolate along y and x only, and round."""
     rows, columns = source.shape[1:]
     out_shape, flat_out = out.shape[1:], out.reshape(-1)
+    y_taps, x_taps = _arrays(y), _arrays(x)
 
     def work(a: int, b: int) -> None:
         one = np.empty(out_shape[0] * out_shape[1], np.float32)
         buffers = _buffers(rows, columns, out_shape)
         for k in range(a, b):
             flat = np.ascontiguousarray(source[k]).reshape(-1)
-            interpolate_planes(
-                flat, (1, rows, columns), (0, rows), one, out_shape, _arrays(y), _arrays(x), finish[0], buffers
-            )
+            interpolate_planes(flat, (1, rows, columns), (0, rows), one, out_shape, y_taps, x_taps, finish[0], buffers)
             round_values(one, flat_out, k * one.size, finish)
 
     run_slabs(work, len(source), workers=workers)
@@ -212,35 +219,38 @@ def _band(
     source: Voxels,
     band: NDArray[np.float32],
     rows: tuple[int, int],
-    y: Taps | None,
-    x: Taps | None,
+    y: AnyTaps,
+    x: AnyTaps,
     level: float,
     workers: int,
 ) -> None:
     """Interpolate along y and x into a buffer for some `rows` of the output: the first and one past the last."""
     top, bottom, y_taps = (*rows, _arrays(None)) if y is None else y.part(*rows)
-    out_shape = band.shape[1:]
+    out_shape, x_taps = band.shape[1:], _arrays(x)
 
     def work(a: int, b: int) -> None:
         slab = np.ascontiguousarray(source[a:b])  # copies a slab of a rotated or cropped view, and nothing else
         buffers = _buffers(bottom - top, source.shape[2], out_shape)
         flat, flat_band = slab.reshape(-1), band[a:b].reshape(-1)
-        interpolate_planes(flat, slab.shape, (top, bottom), flat_band, out_shape, y_taps, _arrays(x), level, buffers)
+        interpolate_planes(flat, slab.shape, (top, bottom), flat_band, out_shape, y_taps, x_taps, level, buffers)
 
     run_slabs(work, len(source), workers=workers, slabs=16)  # also with one thread: keeps the copies small
 
 
-def _along_z(source: Voxels, out: Voxels, top: int, z: Taps, level: float, finish: Finish, workers: int) -> None:
+def _along_z(
+    source: Voxels, out: Voxels, top: int, z: Taps | WideTaps, level: float, finish: Finish, workers: int
+) -> None:
     """Interpolate along z, less a level, into the rows of `out` from `top` on."""
     u, flat, flat_out = np.uint64, source.reshape(-1), out.reshape(-1)
     depth, columns, stride = u(len(source)), source[0].size, u(out[0].size)
     blocks = max(1, columns // WIDTH)  # the last one takes the rest, too
+    taps = _arrays(z)
 
     def work(a: int, b: int) -> None:
         begin, end = a * WIDTH, columns if b == blocks else b * WIDTH
         to, rows = u(top * out.shape[2] + begin), _work_rows(len(source))
         interpolate_lines(
-            flat, u(begin), u(columns), depth, u(end - begin), _arrays(z), level, flat_out, to, stride, finish, rows
+            flat, u(begin), u(columns), depth, u(end - begin), taps, level, flat_out, to, stride, finish, rows
         )
 
     run_slabs(work, blocks, workers=workers)

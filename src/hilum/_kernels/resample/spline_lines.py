@@ -14,6 +14,7 @@ import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.resample.spline_blocks import PAD, TAPS, WIDTH, filter_backward_block, filter_forward_block
+from hilum._kernels.resample.wide_sums import wide_sums_block
 from hilum._kernels.simd.transpose import transpose
 
 _U = np.uint64
@@ -53,15 +54,44 @@ def _line(src: Any, at: Any, src_stride: Any, count: Any, taps: Any, level: Any,
 
 
 @kernel(contract=True)
+def _sum_lines(
+    src: Any, at: Any, src_stride: Any, columns: Any, last: Any, weights: Any, level: Any, dst: Any, to: Any,
+    dst_stride: Any, finish: Any,
+) -> None:  # fmt: skip
+    """As `interpolate_lines` for an axis without a filter; see `hilum._kernels.resample.wide_sums`."""
+    if columns >= _WIDTH:
+        for block in range(_U(0), columns, _WIDTH):
+            i = min(block, columns - _WIDTH)
+            wide_sums_block(src, at + i, src_stride, last, weights, level, dst, to + i, dst_stride, finish[0])
+        return
+    for i in range(columns):
+        begin, a, b, c, d = _U(0), 0.0, 0.0, 0.0, 0.0
+        for j in range(_U(last.size)):
+            for k in range(begin, _U(last[j]) + _ONE):
+                value = np.float64(src[at + k * src_stride + i]) - level
+                a += weights[_TAPS * k] * value
+                b += weights[_TAPS * k + _ONE] * value
+                c += weights[_TAPS * k + _ONE + _ONE] * value
+                d += weights[_TAPS * k + _TAPS - _ONE] * value
+            begin = _U(last[j]) + _ONE
+            _store(dst, to + j * dst_stride + i, a, finish)
+            a, b, c, d = b, c, d, 0.0
+
+
+@kernel(contract=True)
 def interpolate_lines(
     src: Any, at: Any, src_stride: Any, count: Any, columns: Any, taps: Any, level: Any, dst: Any, to: Any,
     dst_stride: Any, finish: Any, work: Any,
 ) -> None:  # fmt: skip
     """Interpolate, less `level`, columns of `count` rows into rows that are `dst_stride` apart.
 
+    An axis with `TAPS` weights for each of its samples, more than for each output, has no filter.
     The last block of columns overlaps the one before.
     """
     first, weights, pole = taps
+    if _U(weights.size) > _TAPS * _U(first.size):
+        _sum_lines(src, at, src_stride, columns, first, weights, level, dst, to, dst_stride, finish)
+        return
     if columns >= _WIDTH:
         for block in range(_U(0), columns, _WIDTH):
             i = min(block, columns - _WIDTH)
