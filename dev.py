@@ -6,7 +6,7 @@
                                --coverage: the lines and branches that they do not cover)
     python3 dev.py lint        ruff, mypy, pyright (where node is found) and the rooms of the architecture
     python3 dev.py docs        run every example of the documentation, build it into docs/_build/html, and check it
-    python3 dev.py frameworks  what torch, MONAI, TorchIO and nnU-Net say of hilum's files (they take 6 GB)
+    python3 dev.py frameworks  what torch, MONAI, TorchIO, ITK and nnU-Net say of hilum's files (6 GB)
     python3 dev.py page        build the page of `hilum view` (needs node; done by the set-up too, where node is found)
     python3 dev.py bounds      the quick tests with the lowest dependencies allowed (--newest: with the newest)
     python3 dev.py wheel       build the wheel, install it into an environment of its own, and run the demo there
@@ -36,7 +36,7 @@ DOCS = ROOT / "docs"
 WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
 PEERS = ROOT / ".venv-frameworks"
-FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2"]
+FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2", "itk"]
 SPREAD = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 """Two processes a core: many tests wait for a process that they started. Each file runs in one process."""
 
@@ -65,6 +65,7 @@ QUICK = [  # every room, in less than a minute
 
 ASK_FRAMEWORKS = [
     "tests/test_frameworks.py",
+    "tests/test_interop_frameworks.py",
     "tests/test_exports_frameworks.py",
     "tests/test_label_frameworks.py",
     "tests/test_training_page.py::test_torchs_loader_runs_where_torch_is_there",

@@ -84,6 +84,7 @@ def test_tutorial3d_takes_the_first_of_equals_and_the_corner_out():
     got = segment_lungs(volume_of(array), method="tutorial3d").array
     assert got[1, 6, 6] == 1
     assert got.sum() == 32
+    array = array.copy()  # the volume's is read-only
     array[0, 0, 0] = -900
     array[:, 12:, :] = -1000  # more air than the pockets, but not the corner's
     assert segment_lungs(volume_of(array), method="tutorial3d", fill=False).array[0, 15, 0] == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_runs import finished_scans
 
 import hilum
-from hilum import cli
+from hilum import batch, cli
 from hilum.errors import InputTypeError, RecipeError
 from hilum.io.read_options import ReadOptions
 from hilum.phantom.chest import make_phantom
@@ -216,3 +216,12 @@ def test_a_recipe_is_its_own_name():
     assert recipe(recipe("luna16")) is RECIPES["luna16"]
     with pytest.raises(InputTypeError, match=r"an int is no recipe; give default, tutorial2017, luna16, a \.toml file"):
         recipe(3)
+
+
+def test_a_run_takes_a_recipe_by_its_name_or_path(tmp_path):
+    with pytest.raises(RecipeError, match="nosuch: no recipe of this name"):
+        batch.run([], "nosuch", tmp_path / "OUT")
+    with pytest.raises(InputTypeError, match="an int is no recipe"):
+        batch.run([], 3, tmp_path / "OUT")
+    assert batch.run([], "luna16", tmp_path / "OUT") == []
+    assert parse_recipe((tmp_path / "OUT" / "recipe.toml").read_text()) == RECIPES["luna16"]

@@ -86,6 +86,12 @@ def volumes(scan: hilum.Scan) -> None:
     assert_type(ct.affine_ras, NDArray[np.float64])
     assert_type(hilum.Volume.from_array(ct > 0, spacing=(2.0, 1.0, 1.0)), hilum.Volume)
     assert_type(hilum.Mask.from_array([[[1]]], spacing=(2.0, 1.0, 1.0)), hilum.Mask)
+    assert_type(hilum.Volume.from_sitk(ct.to_sitk()), hilum.Volume)
+    assert_type(hilum.Mask.from_nibabel(mask.to_nibabel()), hilum.Mask)
+    assert_type(hilum.Volume.from_itk(ct.to_itk()), hilum.Volume)
+    assert_type(hilum.Volume.from_monai(ct.to_monai()), hilum.Volume)
+    assert_type(hilum.Mask.from_torchio(mask.to_torchio()), hilum.Mask)
+    assert_type(ct.to_torch(), Any)
     assert_type(ct[2:8, ..., ::2], hilum.Volume)
     assert_type(mask[2:8], hilum.Mask)
     ct[0]  # type: ignore[index]

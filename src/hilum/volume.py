@@ -11,18 +11,20 @@ from typing import Any, Self, TypeVar, cast, overload
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from hilum.errors import GeometryError, InputError, name_some
-from hilum.geometry import IDENTITY_DIRECTION, Box, Geometry, Vector, as_box
+from hilum.geometry import Box, Geometry, Vector, as_box
+from hilum.interop.conversions import Conversions
+from hilum.interop.frozen import freeze
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Volume(NDArrayOperatorsMixin):
+class Volume(Conversions, NDArrayOperatorsMixin):
     """Voxels and their geometry; immutable.
 
     numpy takes it as an array: ``volume > -500``, ``np.mean(volume)`` and ``np.asarray(volume)`` give plain arrays
-    without a geometry. `from_array` and ``dataclasses.replace(volume, array=...)`` make volumes of them.
+    without a geometry. ``Volume.from_array`` and ``dataclasses.replace(volume, array=...)`` make volumes of them.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ class Volume(NDArrayOperatorsMixin):
     __hash__ = object.__hash__  # by identity: `==` compares voxels
 
     def __post_init__(self) -> None:
-        array = _freeze(self.array)
+        array = freeze(self.array)
         _check_geometry(self.geometry)
         if array.shape != self.geometry.shape:
             raise GeometryError(f"array of shape {array.shape} on a grid of shape {self.geometry.shape}")
@@ -92,54 +94,7 @@ class Volume(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*(np.asarray(x) if isinstance(x, Volume) else x for x in inputs), **kwargs)
 
     @classmethod
-    def from_array(
-        cls,
-        array: ArrayLike,
-        *,
-        spacing: Vector,
-        origin: Vector = (0.0, 0.0, 0.0),
-        direction: tuple[Vector, Vector, Vector] = IDENTITY_DIRECTION,
-    ) -> Self:
-        """Make a volume or mask of an array.
-
-        Parameters
-        ----------
-        array : array_like, shape (z, y, x)
-            The voxels, as for the constructor; for a mask labels of any type, 0 to 255.
-        spacing : tuple of float, (z, y, x), mm
-            Distance between neighboring voxel centers along each array axis.
-        origin : tuple of float, (x, y, z), LPS mm, default (0.0, 0.0, 0.0)
-            World position of the center of voxel (0, 0, 0).
-        direction : three unit vectors (x, y, z), LPS
-            The world direction of each array axis z, y, x; by default head, back and left.
-
-        Returns
-        -------
-        Volume or Mask
-
-        Raises
-        ------
-        GeometryError
-            If the array has not three axes, or the grid is invalid.
-        InputError
-            If the array holds something else than numbers, or a mask's labels are not whole numbers from 0 to 255.
-
-        Examples
-        --------
-        >>> import hilum
-        >>> import numpy as np
-        >>> hilum.Volume.from_array(np.zeros((4, 5, 6), np.int16), spacing=(2.5, 0.7, 0.7))
-        Volume(int16, shape=(4, 5, 6), spacing=(2.5, 0.7, 0.7) mm, origin=(0, 0, 0), axes=SPL)
-        """
-        voxels = np.asarray(array)
-        if voxels.ndim != 3:
-            what = f"an array of shape {voxels.shape} has {voxels.ndim} axes, expected (z, y, x)"
-            raise GeometryError(what, do="give one volume: array[0], or array[None] for a plane")
-        return cls._of(voxels, Geometry(voxels.shape, spacing, origin, direction))
-
-    @classmethod
     def _of(cls, array: NDArray[Any], geometry: Geometry) -> Self:
-        """Make one of another library's voxels."""
         return cls(array, geometry)
 
     @property
@@ -268,6 +223,8 @@ class Mask(Volume):
     {'right lung': 6.0, 'left lung': 0.0}
     """
 
+    _is_labels = True
+
     names: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
@@ -345,41 +302,10 @@ class Mask(Volume):
         return {self.names.get(value, value): float(ml[value]) for value in (*self.names, *others)}
 
 
-def _freeze(array: ArrayLike) -> NDArray[Any]:
-    """View numbers as an array that nobody can change: read-only in place where that is possible, else a copy."""
-    if type(array) is not np.ndarray:
-        if isinstance(array, np.ndarray) and hasattr(array, "mask"):
-            what = "numpy's masked array has voxels without a value"
-            raise InputError(what, do="fill them: array.filled(-1024)", code="type")
-        array = np.asarray(array)
-    if array.dtype.kind not in "biufc":
-        raise InputError(f"voxels are numbers, not {array.dtype}", code="type")
-    whole = array if array.base is None else array.base
-    if type(whole) is np.ndarray and whole.flags.owndata and whole.flags.writeable and whole.nbytes == array.nbytes:
-        whole.flags.writeable = array.flags.writeable = False
-    elif not _is_frozen(array):
-        array = array.copy(order="K")
-        array.flags.writeable = False
-    return array.view()  # a view of what is read-only cannot be made writable
-
-
 def _check_geometry(geometry: object) -> None:
     if not isinstance(geometry, Geometry):
         do = "hilum.Volume.from_array(array, spacing=(z, y, x)) makes one"
         raise InputError(f"a volume needs a hilum.Geometry, not {type(geometry).__name__}", do=do, code="type")
-
-
-def _is_frozen(array: NDArray[Any]) -> bool:
-    """Tell whether no array or buffer under an array can be written to."""
-    memory: object = array
-    while isinstance(memory, np.ndarray):
-        if memory.flags.writeable:
-            return False
-        memory = memory.base
-    try:
-        return memory is None or memoryview(memory).readonly  # type: ignore[arg-type]  # bytes, a memory map, ...
-    except TypeError:  # a library's own memory
-        return False
 
 
 def _corners(box: object, shape: tuple[int, int, int]) -> tuple[list[int], list[int]]:
