@@ -6,8 +6,11 @@ import numpy as np
 
 import hilum
 from hilum._kernels.intensity.rescale import RULE_SIZE, shift, shift_files
+from hilum.geometry import Geometry
 from hilum.phantom.chest import make_phantom
 from hilum.pipeline import preview_of
+
+OBLIQUE = ((0.0, 0.0, 1.0), (-0.6, 0.8, 0.0), (0.8, 0.6, 0.0))
 
 
 def compile_kernels() -> None:
@@ -17,6 +20,7 @@ def compile_kernels() -> None:
         preview_of(hilum.preprocess(scan, chosen), chosen)
     fine = hilum.resample(scan.ct, spacing=(8.0, 3.0, 3.0))  # equal slice spacing takes another kernel
     hilum.segment_lungs(fine, method="tutorial2d")
+    hilum.resample(scan.ct, like=Geometry(scan.ct.shape, (8.0, 6.0, 6.0), scan.ct.origin, OBLIQUE))
     for stored in (np.int16, np.uint16):  # DICOM pixels
         frame = np.zeros((2, 2), stored)
         shift(frame, np.zeros(RULE_SIZE, np.int64), out=np.empty((2, 2), np.int16))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from compile_kernels import compile_kernels
+from compile_kernels import OBLIQUE, compile_kernels
 
 import hilum
 from hilum._kernels.compile import compiler
@@ -18,6 +18,7 @@ def work(folder):
     lungs = hilum.segment_lungs(even, method="tutorial3d")
     hilum.segment_lungs(scan.ct, method="tutorial2d")
     dilate(lungs, radius_mm=5.0)
+    hilum.resample(scan, like=hilum.Geometry((9, 9, 9), (5.0, 5.0, 5.0), scan.ct.geometry.center, OBLIQUE))
     return hilum.normalize(even, lower=-1000.0, upper=400.0, mean=0.25)
 
 

@@ -13,6 +13,7 @@ import SimpleITK
 import hilum
 from hilum import Geometry, LabelMap, Mask, Nodule, Scan, Volume
 from hilum.errors import AnnotationError, InputError, InputTypeError
+from hilum.ops import arguments
 from hilum.phantom import make_phantom
 from hilum.runs.run_scan import RunScan
 
@@ -243,6 +244,13 @@ def test_a_wrong_argument_names_the_right_call(call, wrong):
     assert isinstance(caught.value, InputError)
     assert isinstance(caught.value, TypeError)
     assert caught.value.code == "argument"
+
+
+def test_the_calls_that_sentences_name_exist():
+    for maker in arguments._MAKERS.values():
+        for noun in (Volume, Mask):
+            assert callable(getattr(noun, maker.partition("(")[0]))
+    assert callable(hilum.read_mask)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ _CALLS: dict[tuple[type, ...], str] = {
 _MAKERS = {  # by the package that a type comes from
     "numpy": "from_array(array, spacing=...)",
     "torch": "from_array(tensor.numpy(), spacing=...)",
-    "monai": "from_array(tensor.numpy(), spacing=...)",
     "SimpleITK": "from_sitk(image)",
     "itk": "from_itk(image)",
     "nibabel": "from_nibabel(image)",
