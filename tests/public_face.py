@@ -62,7 +62,7 @@ def members(value):
     """The public methods and properties of a class of hilum, also those that it inherits from one."""
     for name in sorted(dir(value)) if inspect.isclass(value) else ():
         owner = next((base for base in value.__mro__ if name in vars(base)), object)
-        if name.startswith("_") or not owner.__module__.startswith("hilum") or owner.__name__ not in hilum.__all__:
+        if name.startswith("_") or not owner.__module__.startswith("hilum"):
             continue
         member = inspect.getattr_static(value, name)
         member = getattr(member, "__func__", member)

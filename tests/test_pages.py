@@ -223,7 +223,7 @@ def test_every_public_name_is_in_one_group_of_the_reference():
     missing = set(hilum.__all__) - set(listed)
     assert not missing, f"add to docs/reference/api.rst, under what they are for: {sorted(missing)}"
     assert set(listed) <= set(hilum.__all__)
-    tasks = ["Read", "Look", "Pictures", "Geometry", "Resample", "Lungs", "Nodules", "Recipes", "Training"]
+    tasks = ["Read", "Look", "Interop", "Pictures", "Geometry", "Resample", "Lungs", "Nodules", "Recipes", "Training"]
     assert [title for title in groups if title.startswith(tuple(tasks))] == [
         next(title for title in groups if title.startswith(task)) for task in tasks
     ]

@@ -197,6 +197,14 @@ class Conversions:
         ------
         InputError
             If it is no such image, or itk is not installed.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> import itk
+        >>> volume = hilum.read("scan").ct
+        >>> hilum.Volume.from_itk(volume.to_itk()).geometry.isclose(volume.geometry)
+        True
         """
         from hilum.interop import itk
 
@@ -254,6 +262,14 @@ class Conversions:
         ------
         InputError
             If it is no such tensor, or MONAI is not installed.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> import monai
+        >>> volume = hilum.read("scan").ct
+        >>> hilum.Volume.from_monai(volume.to_monai()).geometry.isclose(volume.geometry)
+        True
         """
         from hilum.interop import tensors
 
@@ -294,6 +310,14 @@ class Conversions:
         ------
         InputError
             If it is no such image, or TorchIO is not installed.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> import torchio
+        >>> volume = hilum.read("scan").ct
+        >>> hilum.Volume.from_torchio(volume.to_torchio()).geometry.isclose(volume.geometry)
+        True
         """
         from hilum.interop import tensors
 
