@@ -196,6 +196,7 @@ def commands_of(run: Path, inputs: Path, made: Path) -> list[list[str]]:
         ["(run)", str(inputs), str(run), recipe, "overwrite"],
         ["(view)", str(run)],
         ["(dataset)", str(run)],
+        ["(python)", str(run)],
     ]
 
 
@@ -211,6 +212,8 @@ def call(words: list[str]) -> tuple[str, str]:
                 look(Path(words[1]))
             elif words[0] == "(dataset)":
                 feed(Path(words[1]))
+            elif words[0] == "(python)":
+                use(Path(words[1]))
             elif words[0] == "(run)":
                 again(*words[1:])
             else:
@@ -255,6 +258,24 @@ def feed(run: Path) -> None:
 
     for item in list(PatchDataset(run, size=8))[:3]:
         item["image"].sum()
+
+
+def use(run: Path) -> None:
+    """What somebody does with a run in Python; each refusal is printed, and the next thing is tried."""
+    import hilum
+
+    opened = hilum.open_run(run)
+    sys.stdout.write(f"{opened} {opened.status} {len(opened.refused)}\n")
+    one_of = ("ct", "lungs", "nodule_mask", "label_maps", "nodules", "notes", "labels", "figures", "locations", "fold")
+    tries = [lambda name=name, scan=scan: getattr(scan, name) for scan in opened for name in one_of]
+    tries += [scan.scan for scan in (*opened, *opened.unlisted)]
+    tries += [opened.table, lambda: opened.table(every=True), opened.folds, lambda: opened.recipe]
+    tries += [lambda: opened["ct-"], lambda: opened._repr_html_() and "", lambda: opened[0]._repr_html_() and ""]
+    for attempt in tries:
+        try:
+            sys.stdout.write(f"{hilum.errors.one_line(attempt())}\n")
+        except (hilum.HilumError, IndexError) as refusal:
+            sys.stdout.write(f"{refusal}\n")
 
 
 def unfit(line: str) -> str:

@@ -16,7 +16,7 @@ from hilum.errors import FormatError, GeometryError, HilumError, InputError, Mis
 from hilum.geometry import Geometry
 from hilum.io.volumes.nrrd import read_nrrd, write_nrrd
 from hilum.testing import assert_same_geometry, volumes
-from hilum.volume import Volume
+from hilum.volume import Mask, Volume
 
 GRID = Geometry((3, 4, 5), (2.5, 0.5, 0.75), (-10.0, 20.0, 30.0))
 VOXELS = np.arange(60, dtype="<i2").reshape(GRID.shape)
@@ -362,3 +362,20 @@ def test_real_files_are_read_as_simpleitk_does_or_refused(real_data):
         assert_same_geometry(got.geometry, want.geometry)
     assert refused == ["image10x11x12_unsupported_version"]
     assert len(paths) == 8
+
+
+def test_a_mask_keeps_the_names_of_its_labels_as_3d_slicer_has_them(folder):
+    path = folder / "lungs.nrrd"
+    labels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3
+    names = {1: "right lung", 2: "left\nlung: #2"}
+    hilum.write(Mask.from_array(labels, spacing=(2.0, 1.0, 1.0)), folder / "bare.nrrd")
+    hilum.write(Mask(labels, Geometry(labels.shape, (2.0, 1.0, 1.0)), names), path, series_uid="1.2.3")
+    mask = hilum.read_mask(path)
+    assert dict(mask.names) == {1: "right lung", 2: "left lung: #2"}
+    assert mask.volumes_ml() == {"right lung": 0.016, "left lung: #2": 0.016}
+    voxels, header = nrrd.read(str(path))
+    assert np.array_equal(voxels.T, labels)
+    assert (header["Segment0_Name"], header["Segment0_LabelValue"]) == ("right lung", "1")
+    assert SimpleITK.ReadImage(str(path)).GetMetaData("Segment1_ID") == "Segment_2"
+    assert not hilum.read_mask(folder / "bare.nrrd").names
+    assert hilum.read(path).series_uid == "1.2.3"

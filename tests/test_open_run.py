@@ -20,6 +20,7 @@ import hilum
 from hilum import batch
 from hilum.export.boxes import write_boxes_csv
 from hilum.outputs import finished
+from hilum.outputs.finished import read_record
 from hilum.outputs.ledger import Row, encode_row, read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.report.page import write_report
@@ -168,6 +169,16 @@ def test_a_volume_on_another_grid_than_its_record_is_refused(out):
     os.utime(path, ns=(path.stat().st_mtime_ns + 10**9,) * 2)
     with pytest.raises(hilum.GeometryError, match=r"the geometry of its ct differs from scan\.json"):
         _ = hilum.open_run(out)["ct-a"].ct
+
+
+@pytest.mark.parametrize("note", [{}, {"code": "cropped"}, {"text": "cropped"}])
+def test_a_note_without_a_code_or_a_text_is_no_record(out, note):
+    told = json.loads((out / "scans" / "ct-a" / "scan.json").read_text())
+    assert read_record(out / "scans" / "ct-a") is not None
+    (out / "scans" / "ct-a" / "scan.json").write_text(json.dumps(told | {"notes": [note]}))
+    assert read_record(out / "scans" / "ct-a") is None
+    with pytest.raises(hilum.FormatError, match=r"its scan\.json is missing or damaged"):
+        _ = hilum.RunScan(out / "scans" / "ct-a").notes
 
 
 @pytest.mark.parametrize("name", ["ledger.jsonl", "scans"])

@@ -124,6 +124,12 @@ def test_a_grid_elsewhere_is_refused(direction):
         resample(volume, like=Geometry((5, 5, 5), (1.0, 1.0, 1.0), (30.0, 0.0, 0.0), direction))
 
 
+def test_a_grid_that_no_memory_holds_is_refused():
+    volume = Volume(np.zeros((5, 5, 5), np.int16), Geometry((5, 5, 5), (1.0, 1.0, 1.0)))
+    with pytest.raises(GeometryError, match=r"the grid has 8\.\d+e\+09 voxels; the limit is 2e9"):
+        resample(volume, like=Geometry((2001, 2001, 2001), (0.001, 0.001, 0.001)))
+
+
 def test_a_spacing_and_a_grid_are_two_answers():
     volume = Volume(np.zeros((5, 5, 5), np.int16), Geometry((5, 5, 5), (1.0, 1.0, 1.0)))
     with pytest.raises(InputError, match="both a spacing and a grid"):

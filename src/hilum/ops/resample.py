@@ -144,7 +144,7 @@ def resample(
     Raises
     ------
     GeometryError
-        As for `resampled_geometry`, or if `like` shares no voxel with the volume.
+        As for `resampled_geometry`, or if `like` shares no voxel with the volume or has more than 2e9.
     InputError
         If there is no such order or grid, both `spacing` and `like` are given, a float volume contains NaN or infinity,
         or `outside` is missing.
@@ -176,8 +176,8 @@ def resample(
         new = resampled_geometry(ct.geometry, size, grid=grid)
     elif spacing is not None:
         raise InputError("both a spacing and a grid to sample are given", do="leave one of them out", code="option")
-    else:
-        new = geometry_of(like)
+    elif (voxels := prod((new := geometry_of(like)).shape)) > _MOST_VOXELS:
+        raise GeometryError(f"the grid has {voxels:.3g} voxels; the limit is 2e9", do="choose a smaller grid")
 
     def change(one: AnyVolume) -> AnyVolume:
         if like is None:

@@ -112,13 +112,15 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     label_maps: dict[str, LabelMapRecord] = {}
 
     def __post_init__(self) -> None:
-        """Refuse names that could point outside the scan's folder."""
+        """Refuse names that could point outside the scan's folder, and notes without a code or a text."""
         if not is_plain_name(self.scan_id):
             raise ValueError("scan_id is not a plain name")
         if not all(is_plain_name(name, max_parts=12) for name in self.files):
             raise ValueError("files names something outside the scan's folder")
         if not all(is_plain_name(name) for name in self.label_maps):
             raise ValueError("label_maps has a name that is no plain name")
+        if not all(note.keys() >= {"code", "text"} for note in self.notes):
+            raise ValueError("a note has no code or no text")
 
 
 class TableRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from hilum.io.volumes.volume_file import (
     volume_file,
 )
 from hilum.scan import Note
-from hilum.volume import Volume
+from hilum.volume import Mask, Volume
 
 _TYPES = MappingProxyType({
     "int8": "i1", "int8_t": "i1", "signed char": "i1",
@@ -89,7 +89,7 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a .nrrd, packed with gzip, as `hilum.io.volumes.formats.Format.write`.
 
     The format stores direction times spacing: in an oblique grid the last bit of either can change. The series UID is
-    the key ``series_uid``.
+    the key ``series_uid``. The names of a mask's labels are those of segments, as 3D Slicer writes and reads them.
     """
     from hilum.io.atomic import atomic_path  # late: reading does not need it
 
@@ -104,7 +104,11 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         f"sizes: {' '.join(map(str, geometry.shape[::-1]))}\nspace directions: {' '.join(vectors[:3])}\n"
         f"kinds: domain domain domain\nendian: little\nencoding: gzip\nspace origin: {vectors[3]}\n"
     )
-    text += f"series_uid:={series_uid}\n\n" if series_uid else "\n"
+    text += f"series_uid:={series_uid}\n" if series_uid else ""
+    for k, (value, label) in enumerate(volume.names.items() if isinstance(volume, Mask) else ()):
+        text += f"Segment{k}_ID:=Segment_{value}\nSegment{k}_LabelValue:={value}\nSegment{k}_Layer:=0\n"
+        text += f"Segment{k}_Name:={one_line(label, limit=64)}\n"
+    text += "\n"
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         out.write(text.encode())
         write_gzip(out, (array.reshape(-1).view(np.uint8).data,))
