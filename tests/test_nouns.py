@@ -301,6 +301,12 @@ def test_a_scan_refuses_a_mask_of_another_grid(name):
     assert Scan("1", zeros(), label_maps={"far": LabelMap(mask[1:], {"x": 1})}).label_maps
 
 
+@pytest.mark.parametrize("take", [np.asarray, np.array, np.sum, np.mean, lambda scan: np.zeros(GRID.shape) + scan])
+def test_a_scan_is_no_array(take):
+    with pytest.raises(InputError, match=r"np\.asarray\(scan\.ct\)"):
+        take(Scan("1", zeros()))
+
+
 def test_every_noun_is_one_short_line():
     turned = ((0.0, 0.6, 0.8), (0.0, -0.8, 0.6), (-1.0, 0.0, 0.0))
     oblique = Geometry((2, 3, 4), (2.0, 1.0, 0.7000001), direction=turned)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -298,6 +298,10 @@ class Scan:
             if mask is not None:
                 _check_type(name, mask, Mask)
                 _check_grid(name, mask.geometry, self.ct.geometry)
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+        """Refuse: numpy would make an array with the scan as its only entry."""
+        raise InputError("a scan is no array", do="its CT is one: np.asarray(scan.ct)", code="type")
 
     def __repr__(self) -> str:
         nodules = _count(self.nodules, "nodule") if self.annotated or self.nodules else "not annotated"
