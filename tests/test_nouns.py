@@ -227,6 +227,7 @@ def test_both_affines_send_a_voxel_to_its_place(geometry):
     [
         (np.eye(3), "4 x 4"),
         (np.diag([1, 1, 0, 1]), "length zero"),
+        ("spacing", "affine is spacing, expected numbers"),
         (np.full((4, 4), np.nan), "finite"),
         ([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "sheared"),
     ],
@@ -247,6 +248,9 @@ def test_a_volume_is_made_of_an_array():
     for shape in ((1, 4, 5, 6), (5, 6), ()):
         with pytest.raises(GeometryError, match=r"expected \(z, y, x\)"):
             Volume.from_array(np.zeros(shape), spacing=(1, 1, 1))
+    for spacing in (1.0, "abc", None, ("a", "b", "c"), object()):
+        with pytest.raises(GeometryError, match=r"spacing is .*, expected .*numbers"):
+            Volume.from_array(array, spacing=spacing)
     for wrong in (0.5, -1, 256, np.nan, np.inf):
         with (
             np.errstate(invalid="ignore"),

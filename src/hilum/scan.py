@@ -17,8 +17,12 @@ from hilum.volume import Mask, Volume
 RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
 
-LUNG_NAMES: Mapping[int, str] = MappingProxyType({RIGHT_LUNG: "right lung", LEFT_LUNG: "left lung", AIRWAYS: "airways"})
-"""The names of these labels in a `Mask`."""
+SIDE_NAMES: Mapping[int, str] = MappingProxyType({RIGHT_LUNG: "right lung", LEFT_LUNG: "left lung"})
+LUNG_NAMES: Mapping[int, str] = MappingProxyType({**SIDE_NAMES, AIRWAYS: "airways"})
+"""The names of these labels in a `Mask`, without and with the airways."""
+
+BOTH_LUNGS: Mapping[int, str] = MappingProxyType({1: "lungs"})
+"""The name in a mask that does not separate the sides."""
 
 Axes = Literal["lps", "ras", "voxel-xyz", "voxel-zyx"]
 """The axes of a table's positions: mm in the patient (LPS or RAS), or voxels of the scan's own grid.
