@@ -68,6 +68,7 @@ ASK_FRAMEWORKS = [
     "tests/test_interop_frameworks.py",
     "tests/test_exports_frameworks.py",
     "tests/test_label_frameworks.py",
+    "tests/test_epochs.py",
     "tests/test_training_page.py::test_torchs_loader_runs_where_torch_is_there",
     "tests/test_pages.py::test_a_page_runs_and_prints_what_it_shows",
     "tests/test_docstrings.py::test_examples_run",

@@ -227,6 +227,7 @@ def test_both_affines_send_a_voxel_to_its_place(geometry):
     [
         (np.eye(3), "4 x 4"),
         (np.diag([1, 1, 0, 1]), "length zero"),
+        ("spacing", "affine is spacing, expected numbers"),
         (np.full((4, 4), np.nan), "finite"),
         ([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "sheared"),
     ],
@@ -247,6 +248,9 @@ def test_a_volume_is_made_of_an_array():
     for shape in ((1, 4, 5, 6), (5, 6), ()):
         with pytest.raises(GeometryError, match=r"expected \(z, y, x\)"):
             Volume.from_array(np.zeros(shape), spacing=(1, 1, 1))
+    for spacing in (1.0, "abc", None, ("a", "b", "c"), object()):
+        with pytest.raises(GeometryError, match=r"spacing is .*, expected .*numbers"):
+            Volume.from_array(array, spacing=spacing)
     for wrong in (0.5, -1, 256, np.nan, np.inf):
         with (
             np.errstate(invalid="ignore"),
@@ -299,6 +303,12 @@ def test_a_scan_refuses_a_mask_of_another_grid(name):
     with pytest.raises(InputError, match=r"ct of a scan is a hilum\.Volume, not ndarray"):
         Scan("1", zeros().array)
     assert Scan("1", zeros(), label_maps={"far": LabelMap(mask[1:], {"x": 1})}).label_maps
+
+
+@pytest.mark.parametrize("take", [np.asarray, np.array, np.sum, np.mean, lambda scan: np.zeros(GRID.shape) + scan])
+def test_a_scan_is_no_array(take):
+    with pytest.raises(InputError, match=r"np\.asarray\(scan\.ct\)"):
+        take(Scan("1", zeros()))
 
 
 def test_every_noun_is_one_short_line():

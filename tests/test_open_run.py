@@ -55,8 +55,12 @@ def test_a_run_has_a_length_an_order_and_scans_by_id_and_number(made):
     assert run.status == {"done": 4, "repaired": 0, "refused": 1, "failed": 0}
     assert [(row.id, row.reason) for row in run.refused] == [("ct-e", "tilted")]
     assert run.failed == ()
+    assert run[np.int64(1)].scan_id == "ct-b"
+    assert [] not in run
     with pytest.raises(IndexError):
         run[4]
+    with pytest.raises(hilum.InputTypeError, match=r"a slice is no id .* list\(run\)\[:3\] is a list"):
+        run[:3]
     assert repr(run) == f"Run({str(made)!r}: 4 finished scans (4 done, 1 refused))"
     assert repr(run[0]) == "RunScan(ct-a: done)"
 

@@ -32,6 +32,13 @@ def test_a_written_mask_is_read_as_it_was(tmp_path, suffix):
     assert_same_geometry(read.geometry, OBLIQUE, tolerance=1e-5)
 
 
+def test_names_come_back_where_the_format_has_them(tmp_path):
+    mask = Mask(labels(), OBLIQUE, {1: "right lung", 2: "left lung", 7: "no voxel"})
+    for name, names in (("mask.nrrd", dict(mask.names)), ("mask.nii.gz", {})):
+        hilum.write(mask, tmp_path / name)
+        assert dict(hilum.read_mask(tmp_path / name).names) == names
+
+
 @given(masks())
 def test_any_mask_of_simpleitk_is_read(tmp_path_factory, mask):
     path = tmp_path_factory.mktemp("itk") / "mask.mha"

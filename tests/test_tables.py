@@ -581,7 +581,8 @@ def chest():
     moved = replace(phantom.scan.ct.geometry, origin=(-150.0, -320.0, -1200.0))
     shift = np.subtract(moved.origin, phantom.scan.ct.geometry.origin)
     nodules = tuple(replace(n, center=tuple(np.add(n.center, shift).tolist())) for n in phantom.scan.nodules)
-    return replace(phantom.scan, ct=Volume(phantom.scan.ct.array, moved), nodules=nodules), phantom.lungs
+    scan = replace(phantom.scan, ct=Volume(phantom.scan.ct.array, moved), lungs=None, nodules=nodules)
+    return scan, phantom.lungs
 
 
 def said_as(scan, said, true):

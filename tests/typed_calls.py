@@ -240,6 +240,7 @@ def train() -> None:
     assert_type(len(data), int)
     assert_type(data[0], dict[str, Any])
     assert_type(data.set_epoch(1), None)
+    assert_type(len(data.sampler()), int)
     assert_type(hilum.PatchFolder("PATCHES")[0], dict[str, Any])
     for batch in hilum.batches(data, 4, seed=1):
         assert_type(batch, dict[str, Any])

@@ -16,7 +16,7 @@ from typing import Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.errors import GeometryError, InputError
+from hilum.errors import GeometryError, InputError, one_line
 
 Vector = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
@@ -125,7 +125,7 @@ class Geometry:
         >>> hilum.Geometry.from_affine_ras([[-2, 0, 0, 9], [0, -2, 0, 8], [0, 0, 5, 7], [0, 0, 0, 1]], (6, 5, 4))
         Geometry(shape=(4, 5, 6), spacing=(5, 2, 2) mm, origin=(-9, -8, 7), axes=SPL)
         """
-        given = np.asarray(affine, np.float64)
+        given = _numbers(affine, "affine")
         if given.shape != (4, 4) or not np.isfinite(given).all():
             raise GeometryError(f"an affine of shape {given.shape} is not a finite 4 x 4 matrix")
         matrix = _RAS @ given @ _REVERSE + 0.0  # no negative zeros
@@ -338,8 +338,15 @@ def as_box(index: object) -> Box:
     return z, y, x
 
 
+def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise GeometryError(f"{name} is {one_line(values, limit=60)}, expected numbers") from None
+
+
 def _vector(values: ArrayLike, name: str) -> tuple[float, float, float]:
-    flat = np.asarray(values, dtype=np.float64).ravel()
+    flat = _numbers(values, name).ravel()
     if flat.size != 3 or not np.isfinite(flat).all():
         raise GeometryError(f"{name} is {flat.tolist()}, expected three finite numbers")
     return cast("Vector", tuple(flat.tolist()))

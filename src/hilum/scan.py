@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,12 @@ from hilum.volume import Mask, Volume
 RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
 
-LUNG_NAMES: Mapping[int, str] = MappingProxyType({RIGHT_LUNG: "right lung", LEFT_LUNG: "left lung", AIRWAYS: "airways"})
-"""The names of these labels in a `Mask`."""
+SIDE_NAMES: Mapping[int, str] = MappingProxyType({RIGHT_LUNG: "right lung", LEFT_LUNG: "left lung"})
+LUNG_NAMES: Mapping[int, str] = MappingProxyType({**SIDE_NAMES, AIRWAYS: "airways"})
+"""The names of these labels in a `Mask`, without and with the airways."""
+
+BOTH_LUNGS: Mapping[int, str] = MappingProxyType({1: "lungs"})
+"""The name in a mask that does not separate the sides."""
 
 Axes = Literal["lps", "ras", "voxel-xyz", "voxel-zyx"]
 """The axes of a table's positions: mm in the patient (LPS or RAS), or voxels of the scan's own grid.
@@ -298,6 +302,10 @@ class Scan:
             if mask is not None:
                 _check_type(name, mask, Mask)
                 _check_grid(name, mask.geometry, self.ct.geometry)
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+        """Refuse: numpy would make an array with the scan as its only entry."""
+        raise InputError("a scan is no array", do="its CT is one: np.asarray(scan.ct)", code="type")
 
     def __repr__(self) -> str:
         nodules = _count(self.nodules, "nodule") if self.annotated or self.nodules else "not annotated"

@@ -27,7 +27,7 @@ from hilum.io.names import is_uid, safe_name
 from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.outputs.reasons import reason_without_names
 from hilum.outputs.records import TableRecord
-from hilum.scan import Label, Note, Scan
+from hilum.scan import BOTH_LUNGS, Label, Note, Scan
 from hilum.scan_ref import DatasetEntry, ScanRef
 from hilum.volume import Mask
 
@@ -181,7 +181,7 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     if not mask.geometry.isclose(scan.ct.geometry, tolerance=0.01):
         return None, (Note("given-lungs", "the lung mask of the data set was left out: it is on another grid"),)
     lungs = np.isin(mask.array, (3, 4))  # the labels of the two lungs in seg-lungs-LUNA16; 5 is the trachea
-    return Mask(lungs, scan.ct.geometry), ()
+    return Mask(lungs, scan.ct.geometry, BOTH_LUNGS), ()
 
 
 def read_patients(path: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from hilum.phantom.lungs import Slab
 from hilum.phantom.options import PhantomOptions
 from hilum.phantom.patient import NODULE_HU, Anatomy, NoduleKind, draw_patient, random_stream
 from hilum.phantom.shapes import Floats, Sampler
-from hilum.scan import Nodule, Scan
+from hilum.scan import SIDE_NAMES, Nodule, Scan
 from hilum.volume import Mask, Volume
 
 EXTENT_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)  # of a grid along z, y, x, unless shape and spacing are given
@@ -143,7 +143,7 @@ def make_phantom(
     slabs = max(1, round(hu.size / _SLAB_VOXELS), min(4, geometry.shape[0]))
     run_slabs(work, geometry.shape[0], workers=workers, slabs=slabs)
     nodules = _world_nodules(anatomy)
-    truth = Mask(lungs, geometry)
+    truth = Mask(lungs, geometry, SIDE_NAMES)
     scan = Scan(series_uid(seed), Volume(hu, geometry), tuple(n.nodule for n in nodules), annotated=True, lungs=truth)
     return Phantom(seed, options, scan, truth, Mask(airways, geometry), Mask(bowel, geometry), nodules)
 

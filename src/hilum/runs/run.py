@@ -8,9 +8,9 @@ from functools import cached_property
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import get_args
+from typing import SupportsIndex, get_args
 
-from hilum.errors import MissingInputError, UnknownScanError, name_some
+from hilum.errors import InputError, InputTypeError, MissingInputError, UnknownScanError, name_some, name_type
 from hilum.io.files import as_path
 from hilum.io.folders import RECIPE
 from hilum.io.unfinished import is_unfinished
@@ -89,9 +89,9 @@ class Run:
 
     def __contains__(self, scan_id: object) -> bool:
         """Whether a scan of this id is finished."""
-        return scan_id in self._positions
+        return isinstance(scan_id, str) and scan_id in self._known
 
-    def __getitem__(self, scan_id: str | int) -> RunScan:
+    def __getitem__(self, scan_id: str | SupportsIndex) -> RunScan:
         """Find a finished scan by its id, or by its number from 0.
 
         Raises
@@ -100,21 +100,30 @@ class Run:
             If the run refused it, it failed, or the run has no such scan. This is a KeyError too.
         IndexError
             If there is no such number.
+        InputTypeError
+            If it is neither, such as a slice.
         """
-        if isinstance(scan_id, int):
+        if isinstance(scan_id, SupportsIndex):
             return self._scan(self.ids[scan_id])
         if scan_id in self:
             return self._scan(scan_id)
+        raise self._unknown(scan_id)
+
+    def _unknown(self, scan_id: object) -> InputError:
+        """Say why there is no such scan."""
+        if not isinstance(scan_id, str):
+            do = "run['ID'] and run[0] are scans, list(run)[:3] is a list of some"
+            return InputTypeError(f"{name_type(scan_id)} is no id of a scan and no number", do=do)
         if (row := self.rows.get(scan_id)) is not None:
             what = f"has no output ({row.status}): {row.reason}"
-            raise UnknownScanError(what, where=scan_id, code=row.code)
-        near = difflib.get_close_matches(str(scan_id), self.rows or self.ids, n=3, cutoff=0.5)
+            return UnknownScanError(what, where=scan_id, code=row.code)
+        near = difflib.get_close_matches(scan_id, self.rows or self.ids, n=3, cutoff=0.5)
         do = f"the nearest ids are {name_some(near)}" if near else "run.ids has the ids"
-        raise UnknownScanError("the run has no scan of this id", where=str(scan_id), do=do)
+        return UnknownScanError("the run has no scan of this id", where=scan_id, do=do)
 
     @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {scan_id: number for number, scan_id in enumerate(self.ids)}
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.ids)
 
     def _scan(self, scan_id: str) -> RunScan:
         return RunScan(self.folder / "scans" / scan_id, self.rows.get(scan_id), self._folds)

@@ -17,7 +17,7 @@ from hilum.io.names import is_uid
 from hilum.io.volumes.open_volumes import OpenVolume
 from hilum.outputs import checksums, finished, ledger, parts, records
 from hilum.outputs.folds import LABELS, FoldsFile, label_text
-from hilum.scan import AIRWAYS, LEFT_LUNG, LUNG_NAMES, Label, LabelMap, Nodule, Note, Scan
+from hilum.scan import AIRWAYS, BOTH_LUNGS, LUNG_NAMES, SIDE_NAMES, Label, LabelMap, Nodule, Note, Scan
 from hilum.volume import Mask, Volume
 
 _READ = frozenset({"ct", "lungs", "nodule_mask", "label_maps", "locations"})
@@ -118,9 +118,8 @@ class RunScan:
     def lungs(self) -> Mask | None:
         """The lung mask, with the names of its labels; None if the recipe makes none."""
         if (mask := self._read_mask("lungs")) is None or "lung_right_ml" not in self.figures:
-            return mask and replace(mask, names={1: "lungs"})
-        last = AIRWAYS if mask.array.max() == AIRWAYS else LEFT_LUNG
-        return replace(mask, names={label: name for label, name in LUNG_NAMES.items() if label <= last})
+            return mask and replace(mask, names=BOTH_LUNGS)
+        return replace(mask, names=LUNG_NAMES if mask.array.max() == AIRWAYS else SIDE_NAMES)
 
     @cached_property
     def nodule_mask(self) -> Mask | None:

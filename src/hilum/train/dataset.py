@@ -4,6 +4,7 @@ It has a length, and an item by index: a dict of numpy arrays and plain values. 
 its own files. Nothing here imports torch.
 """
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Collection
 from functools import partial
@@ -18,6 +19,7 @@ from hilum.ops.patches.poses import Pose
 from hilum.runs.run import AnyRun, open_run
 from hilum.train import intensity, runs
 from hilum.train.augment import Augment, patch_boxes
+from hilum.train.epochs import EpochSampler, in_torch_worker
 from hilum.train.label_maps import NODULES, label_values, scans_with
 from hilum.train.open_scans import OpenScan, open_scan
 from hilum.train.positions import PatchPosition, are_far, check_jitter, lung_position, nodule_position, nodule_spheres
@@ -94,7 +96,8 @@ class PatchDataset:
     >>> len(data), data[0]["image"].shape, data[0]["image"].dtype
     (5, (32, 32, 32), dtype('float32'))
 
-    A loader of torch takes it as it is: ``torch.utils.data.DataLoader(data, batch_size=8, num_workers=2)``.
+    A loader of torch takes it as it is. With its sampler every epoch has other patches, whatever the workers are:
+    ``torch.utils.data.DataLoader(data, batch_size=8, num_workers=2, sampler=data.sampler())``.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class PatchDataset:
         run = open_run(folder)
         self.folder, self.size, self.rule, self.seed, self.epoch = run.folder, size, rule, seed, 0
         self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
-        self.labels = labels
+        self.labels, self._epoch_is_set = labels, False
         listed, self.skipped = runs.list_run(run, fold_by=fold_by)
         uses_nodules = rule in {"nodules", "balanced"}
         wanted = {scan.fold for scan in listed} if folds is None else {str(fold) for fold in folds}
@@ -158,7 +161,9 @@ class PatchDataset:
         return self.size, self.size, self.size
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other patches. Call it before a loop over a loader: its workers copy the data set when they start.
+        """Draw other patches for plain indices; a `sampler` needs no such call.
+
+        Call it before a loop over a loader: its workers copy the data set when they start, persistent ones only once.
 
         Parameters
         ----------
@@ -175,19 +180,53 @@ class PatchDataset:
         (3,)
         (3,)
         """
-        self.epoch = epoch
+        self.epoch, self._epoch_is_set = epoch, True
+
+    def sampler(self, *, shuffle: bool = True, rank: int = 0, ranks: int = 1) -> EpochSampler:
+        """Make a sampler for a loader of torch that begins a new epoch with every loop, in every worker.
+
+        It gives each index together with its epoch, so that the patches depend on the seed, the epoch and the index
+        alone: with workers that fork, spawn or persist, and with none. Do not give the loader ``shuffle``.
+
+        Parameters
+        ----------
+        shuffle : bool, default True
+            Draw another order for each epoch. False keeps the order of the data set; the patches still differ.
+        rank, ranks : int, default 0 and 1
+            The number of this process, and how many share an epoch, as in training on several devices.
+
+        Returns
+        -------
+        EpochSampler
+
+        Raises
+        ------
+        InputError
+            If the rank is out of range.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> data = hilum.PatchDataset("OUT", size=16)
+        >>> sampler = data.sampler(shuffle=False)
+        >>> list(sampler), list(sampler)[0]
+        ([(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)], (1, 0))
+        >>> data[1, 0]["image"].shape
+        (16, 16, 16)
+        """
+        return EpochSampler(self.length, seed=self.seed, shuffle=shuffle, rank=rank, ranks=ranks)
 
     def __len__(self) -> int:
         """Number of items per epoch."""
         return self.length
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, index: int | tuple[int, int]) -> Item:
         """Cut one patch.
 
         Parameters
         ----------
-        index : int
-            From 0 to the length minus 1.
+        index : int, or (epoch, index)
+            From 0 to the length minus 1. Alone, it means the epoch of `set_epoch`, at first 0.
 
         Returns
         -------
@@ -212,9 +251,10 @@ class PatchDataset:
         InputError
             If a file is missing or damaged, or no scan has a position that fits.
         """
+        epoch, index = index if isinstance(index, tuple) else (self._plain_epoch(), index)
         if not 0 <= index < self.length:
             raise IndexError(f"item {index} of {self.length}")
-        generator = np.random.default_rng((self.seed, self.epoch, int(index)))
+        generator = np.random.default_rng((self.seed, int(epoch), int(index)))
         k, position = self._position(int(index), generator)
         scan, volumes, grid = self.scans[k], self._open(k), self.scans[k].geometry
         z, y, x = position.center(self._box).tolist()
@@ -230,6 +270,14 @@ class PatchDataset:
         origin = {"scan": scan.scan_id, "fold": scan.fold, "start": start}
         world = {"center_world": center, "target_world": target, "affine": pose.affine(grid)}
         return {**patch, **origin, **world, **self._boxes(k, pose)}
+
+    def _plain_epoch(self) -> int:
+        """The epoch of an index that comes without one."""
+        if not self._epoch_is_set and in_torch_worker():
+            self._epoch_is_set = True
+            what = "every epoch of this loader will have the same patches"
+            warnings.warn(f"{what}: give it sampler=data.sampler(), or call data.set_epoch(n)", stacklevel=3)
+        return self.epoch
 
     def _boxes(self, k: int, pose: Pose) -> Item:
         voxels, spheres, labels = self._tables[k]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hilum.errors import InputError, check_number, one_line
 from hilum.ops.arguments import expect, hu_of
 from hilum.ops.finite import check_finite
-from hilum.scan import AIRWAYS, LEFT_LUNG, LUNG_NAMES, RIGHT_LUNG, Scan
+from hilum.scan import BOTH_LUNGS, LUNG_NAMES, SIDE_NAMES, Scan
 from hilum.volume import Mask, Volume
 
 Pathology = Literal["include", "exclude"]
@@ -171,8 +171,7 @@ def segment_lungs(
     options = LungOptions(fill=fill, pathology=pathology, airways=airways, background=background)
     _check_options(method, options)
     segment = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]
-    labels = (RIGHT_LUNG, LEFT_LUNG, AIRWAYS) if airways else (RIGHT_LUNG, LEFT_LUNG)
-    names = {1: "lungs"} if method in WITHOUT_SIDES else {label: LUNG_NAMES[label] for label in labels}
+    names = BOTH_LUNGS if method in WITHOUT_SIDES else LUNG_NAMES if airways else SIDE_NAMES
     mask = Mask(segment(ct, options, workers), ct.geometry, names)
     if not dilate_mm:
         return mask
