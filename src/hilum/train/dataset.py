@@ -192,8 +192,10 @@ class PatchDataset:
         ----------
         shuffle : bool, default True
             Draw another order for each epoch. False keeps the order of the data set; the patches still differ.
-        rank, ranks : int, default 0 and 1
-            The number of this process, and how many share an epoch, as in training on several devices.
+        rank : int, default 0
+            The number of this process, as in training on several devices.
+        ranks : int, default 1
+            How many processes share an epoch.
 
         Returns
         -------
