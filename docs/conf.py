@@ -60,7 +60,7 @@ html_copy_source = False
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["hilum.css"]
-html_sidebars = {"index": [], "get-started": [], "zh/get-started": []}
+html_sidebars = {"index": [], "get-started": [], "python": [], "zh/get-started": []}
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
