@@ -13,6 +13,7 @@ from hilum._kernels.resample.spline import interpolate, make_taps
 from hilum._kernels.resample.spline_blocks import TAPS
 from hilum._kernels.resample.wide_taps import make_wide_taps
 from hilum.errors import InputError, RecipeError
+from hilum.recipes import recipe_fingerprint
 
 
 def keys(away):
@@ -124,6 +125,17 @@ def test_only_axes_that_get_more_than_twice_as_coarse_are_smoothed(factor, same)
     for spacing in ((1.0, 0.8 * factor, 0.8), (0.7, 0.8, 0.8 * factor)):
         plain = hilum.resample(volume, spacing, antialias="off").array
         assert (hilum.resample(volume, spacing).array == plain).all() == same
+
+
+@pytest.mark.parametrize(("spacing", "same"), [(0.9, True), (1.0, True), (1.01, False), (2.0, False)])
+def test_no_grid_of_1_mm_or_finer_is_smoothed_so_finished_runs_stay_valid(spacing, same):
+    rng = np.random.default_rng(3)
+    volume = hilum.Volume(rng.integers(-1000, 400, (40, 50, 60)).astype(np.int16),
+                          hilum.Geometry((40, 50, 60), (0.35, 0.35, 0.35)))  # fmt: skip
+    plain = hilum.resample(volume, spacing, antialias="off").array
+    assert (hilum.resample(volume, spacing).array == plain).all() == same
+    recipes = [hilum.recipe().replace(resample={"spacing_mm": spacing, "antialias": one}) for one in ("auto", "off")]
+    assert (recipe_fingerprint(recipes[0]) == recipe_fingerprint(recipes[1])) == same
 
 
 def test_masks_the_nearest_order_and_the_tutorials_recipe_are_never_smoothed():

@@ -153,7 +153,7 @@ def test_only_what_can_be_written_of_a_note_is_shown(scan):
 def test_a_mask_shows_its_labels_filled_and_their_volumes(scan):
     page = page_of(scan.lungs)
     right, left = (scan.lungs.volume_ml(label) for label in (1, 2))
-    assert page.rows["labels"] == f"1: {right:.0f} ml2: {left:.0f} ml"
+    assert page.rows["labels"] == f"1 right lung: {right:.0f} ml2 left lung: {left:.0f} ml"
     colors = {tuple(color) for color in page.picture.reshape(-1, 3).tolist()}
     assert colors == {(0, 0, 0), BLUE, ORANGE}
     axial = page.picture[:, -128:]

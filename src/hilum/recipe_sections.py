@@ -57,7 +57,7 @@ class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``grid``: ``center`` keeps the center of the scan and uses exactly ``spacing_mm``; ``corner`` does what
     ``scipy.ndimage.zoom`` does; ``native`` keeps the scan's own grid. ``spacing_mm`` is one number, or one each for
     (z, y, x). ``order`` is the interpolation: 3 cubic B-spline, 1 linear, 0 nearest voxel. ``antialias``: ``auto``
-    smooths along axes on which voxels become more than twice as large; ``off`` never does.
+    smooths along axes on which voxels become larger than 1 mm and than two old ones; ``off`` never does.
     """
 
     grid: Literal["center", "corner", "native"] = "center"
@@ -70,6 +70,12 @@ class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         values = self.spacing_mm if isinstance(self.spacing_mm, tuple) else (self.spacing_mm,)
         if not all(0 < value <= 100 for value in values):
             raise RecipeError(f"resample.spacing_mm is {self.spacing_mm}, expected more than 0 and at most 100.0")
+
+    @property
+    def may_smooth(self) -> bool:
+        """Whether there are scans that `antialias` changes."""
+        coarsest = max(self.spacing_mm) if isinstance(self.spacing_mm, tuple) else self.spacing_mm
+        return self.antialias == "auto" and self.grid == "center" and self.order != 0 and coarsest > 1
 
 
 class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -226,7 +226,7 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     decisive = {k: v for k, v in values.items() if k not in {"name", "compute"}}
     if decisive["output"]["series_uid"] == "keep":  # older versions had no such key: their runs stay valid
         del decisive["output"]["series_uid"]
-    if chosen.resample.antialias == "off":  # as above
+    if not chosen.resample.may_smooth:  # as above
         del decisive["resample"]["antialias"]
     if chosen.nodules.min_readers == 1:  # as above
         del decisive["nodules"]["min_readers"]

@@ -1,11 +1,12 @@
 """Sample volumes and masks on any grid in the world, by world coordinates."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hilum._kernels.resample.oblique import sample_oblique
 from hilum._kernels.resample.spline import AnyTaps, interpolate, make_taps, nearest
@@ -18,8 +19,8 @@ from hilum.volume import AnyVolume, Mask, Volume
 
 AIR_HU = -1000
 
-COARSER = 2.0
-"""Voxels of a volume in one of a grid: beyond it, what is too fine for the grid would alias to noise
+_COARSER, _COARSER_MM = 2.0, 1.0
+"""Voxels of a volume in one of a grid, and the size of that one: beyond both, what is too fine for the grid would alias
 (docs/decisions/0015-coarser-grids-are-smoothed.md)."""
 
 _HALF = 0.5 + 1e-6  # a position half way between two voxels rounds up, despite rounding errors of the affine
@@ -87,8 +88,8 @@ def regrid(
     share = prod(part.stop - part.start for part in ranges) / prod(geometry.shape)
     value = _value_outside(volume, share, outside)
     kept = [p[part].clip(-0.5, n - 0.5) for p, part, n in zip(positions, ranges, turned.shape, strict=True)]
-    steps = np.diag(step)[:3].tolist() if antialias else [1.0] * 3
-    if order == 0 or (max(steps) <= COARSER and all((p == np.rint(p)).all() for p in kept)):
+    steps = smoothed_steps(np.diag(step)[:3], turned.spacing, antialias=antialias)
+    if order == 0 or (max(steps) == 1 and all((p == np.rint(p)).all() for p in kept)):
         rounded = [np.floor(p + 0.5).clip(0, n - 1).astype(np.int64) for p, n in zip(kept, turned.shape, strict=True)]
         array = nearest(turned.array, *rounded, workers=workers)
     else:
@@ -100,8 +101,31 @@ def regrid(
     return replace(volume, array=array, geometry=geometry)
 
 
+def smoothed_steps(steps: ArrayLike, spacing: Sequence[float], *, antialias: bool) -> list[float]:
+    """Say along which axes a volume is smoothed: those on which a grid is much coarser.
+
+    Parameters
+    ----------
+    steps : array_like, shape (3,)
+        Voxels of the volume in one of the grid, along each axis of the volume.
+    spacing : sequence of float, mm
+        Of the volume.
+    antialias : bool
+        Whether to smooth at all.
+
+    Returns
+    -------
+    list of float
+        The steps; 1 for axes that are not smoothed.
+    """
+    return [
+        step if antialias and step > _COARSER and step * size > _COARSER_MM else 1.0
+        for step, size in zip(np.asarray(steps, np.float64).tolist(), spacing, strict=True)
+    ]
+
+
 def axis_taps(positions: NDArray[np.float64], size: int, step: float, *, order: int) -> AnyTaps:
-    """Tabulate an axis, smoothed if the grid is much coarser there: then an output is a mean around it.
+    """Tabulate an axis. Where it is smoothed, an output is a mean around it.
 
     Parameters
     ----------
@@ -110,28 +134,27 @@ def axis_taps(positions: NDArray[np.float64], size: int, step: float, *, order: 
     size : int
         Voxels of the volume.
     step : float
-        Voxels of the volume in one of the grid; 1 for no smoothing.
+        From `smoothed_steps`.
     order : {3, 1}
         Cubic or linear.
     """
-    if step > COARSER:
+    if step > 1:
         return make_wide_taps(positions, size=size, step=step, order=order)
     return make_taps(positions, size=size, order=order)
 
 
 def _smoothed(volume: AnyVolume, geometry: Geometry, order: int, workers: int) -> AnyVolume:
     """Make a volume coarser along the axes on which a turned grid is much coarser, so that sampling it aliases not."""
-    step = np.abs(volume.geometry.inverse_affine[:3, :3] @ geometry.affine[:3, :3]).max(axis=1)
-    if (step <= COARSER).all():
+    largest = np.abs(volume.geometry.inverse_affine[:3, :3] @ geometry.affine[:3, :3]).max(axis=1)
+    step = smoothed_steps(largest, volume.spacing, antialias=True)
+    if max(step) == 1:
         return volume
     shape, spacing, taps, first = list(volume.shape), list(volume.spacing), list[AnyTaps](), [0.0] * 3
-    for k in np.flatnonzero(step > COARSER).tolist():
-        spacing[k] *= step[k]
-        shape[k] = max(1, round(volume.shape[k] / step[k]))
-        first[k] = (volume.shape[k] - 1 - (shape[k] - 1) * step[k]) / 2
-    for k, (n, m) in enumerate(zip(volume.shape, shape, strict=True)):
-        factor = spacing[k] / volume.spacing[k]
-        where = np.arange(m, dtype=np.float64) * factor + first[k]
+    for k, (n, factor) in enumerate(zip(volume.shape, step, strict=True)):
+        spacing[k] *= factor
+        shape[k] = max(1, round(n / factor))
+        first[k] = (n - 1 - (shape[k] - 1) * factor) / 2
+        where = np.arange(shape[k], dtype=np.float64) * factor + first[k]
         taps.append(axis_taps(where, n, factor, order=order))
     grid = Geometry(
         cast("tuple[int, int, int]", tuple(shape)), cast("Vector", tuple(spacing)),

@@ -13,7 +13,7 @@ from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry, Vector
 from hilum.ops.arguments import VolumeOrScan, geometry_of, volume_of
 from hilum.ops.finite import check_finite
-from hilum.ops.regrid import axis_taps, regrid, share_inside
+from hilum.ops.regrid import axis_taps, regrid, share_inside, smoothed_steps
 from hilum.scan import Note, Scan
 from hilum.volume import AnyVolume, Mask, Volume
 
@@ -123,9 +123,9 @@ def resample(
         With `like`: the value of voxels beyond the volume. By default -1000 HU (air) for int16, 0 for uint8; a mask
         always gets 0. A float volume that does not fill the grid needs it.
     antialias : {"auto", "off"}, default "auto"
-        ``"auto"`` smooths along each axis on which new voxels are more than twice as large as the old ones: otherwise
-        one voxel in many is picked, and noise and structures that are too fine for the new grid become patterns. The
-        kernel is as wide as the new voxels ask: cubic convolution for the cubic order, a triangle for the linear one.
+        ``"auto"`` smooths along each axis on which new voxels are larger than 1 mm and than two old ones: otherwise one
+        voxel in many is picked, and noise and structures that are too fine for the new grid become patterns. The kernel
+        is as wide as the new voxels ask: cubic convolution for the cubic order, a triangle for the linear one.
         ``"off"`` never smooths. Masks, the order ``"nearest"`` and the grid ``"corner"``, which does what scipy does,
         are never smoothed.
     workers : int, default 0
@@ -222,7 +222,7 @@ def _to_spacing(volume: AnyVolume, new: Geometry, order: int, grid: Grid, *, smo
         rounded = [np.floor(p + 0.5).clip(0, n - 1).astype(np.int64) for p, n in zip(positions, old.shape, strict=True)]
         return replace(volume, array=nearest(array, *rounded, workers=workers), geometry=new)
     check_finite(array)  # one such voxel would spread along its lines
-    steps = np.divide(new.spacing, old.spacing).tolist() if smooth else (1.0, 1.0, 1.0)
+    steps = smoothed_steps(np.divide(new.spacing, old.spacing), old.spacing, antialias=smooth)
     taps = [axis_taps(*axis, order=order) for axis in zip(positions, old.shape, steps, strict=True)]
     return replace(volume, array=interpolate(array, *taps, workers=workers), geometry=new)
 
