@@ -84,7 +84,7 @@ def read_rtstruct(
     notes: list[Note] = []
     for name, contours, belongs in _read_regions(path, scan, regions):
         filled = fill_contours(contours.closed, scan.ct.geometry, xor=xor or contours.xor)
-        if filled.mask.array.any():
+        if not filled.empty:
             maps[name] = LabelMap(filled.mask, {name: 1})
         notes += (*belongs, *_notes(name, contours, filled, _misplaced(contours, scan)))
     if not maps:
@@ -174,7 +174,7 @@ def _notes(name: str, contours: _Contours, filled: FilledContours, misplaced: in
     notes = []
     if total and contours.left_out.get(_POINTS) == total:
         return [Note("points-only", f"{name}: it is a point, not a region")]
-    if not filled.mask.array.any():
+    if filled.empty:
         why = f"{total} contours are left out: {texts}" if texts else "none of its contours contains a pixel center"
         return [Note("empty-region", f"{name}: {why if total else 'it has no contours'}")]
     if texts:

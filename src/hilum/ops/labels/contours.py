@@ -40,6 +40,8 @@ class FilledContours:
     ----------
     mask : Mask
         1 inside.
+    empty : bool
+        Whether no voxel is inside.
     used : int
         Contours that were filled.
     across : int
@@ -68,6 +70,7 @@ class FilledContours:
     """
 
     mask: Mask
+    empty: bool
     used: int = 0
     across: int = 0
     off_slices: int = 0
@@ -123,10 +126,11 @@ def fill_contours(contours: Sequence[NDArray[np.float64]], geometry: Geometry, *
     for number, plane in chosen.items():
         _fill_plane(array[number], [next(filled) for _ in plane.members], covered, counts, xor=xor)
     counts["interpolated"] = _interpolate(array, chosen, geometry)
+    empty = not any(array[number].any() for number in chosen)  # the other slices are not even read
     numbers = sorted(chosen)
     counts["gaps"] = numbers[-1] - numbers[0] + 1 - len(numbers) - counts["interpolated"] if numbers else 0
     furthest = max(between, default=0.0) * step
-    return FilledContours(Mask(array, geometry), between=len(between), furthest_mm=furthest, **counts)
+    return FilledContours(Mask(array, geometry), empty=empty, between=len(between), furthest_mm=furthest, **counts)
 
 
 def _to_index(points: NDArray[np.float64], geometry: Geometry) -> NDArray[np.float64]:
