@@ -196,7 +196,7 @@ def convert(values: dict[str, Any], kind: type[Converted], where: str | Path) ->
 
 
 def refusal(problem: Exception, where: str | Path) -> RecipeError:
-    """Make the error that tells of a problem in a recipe."""
+    """Describe a problem in a recipe as an error."""
     return RecipeError(one_line(problem, limit=150), where=where, do="see 'hilum recipe show default' for every option")
 
 

@@ -141,7 +141,7 @@ def draw_strip(
     window : Window
         The values drawn from black to white.
     fill : mapping of int to int, optional
-        Palette indices by which the labels of the lung mask are filled in place of being outlined.
+        Palette indices by which the labels of the lung mask are filled instead of outlined.
 
     Returns
     -------

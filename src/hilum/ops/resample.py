@@ -199,9 +199,7 @@ def _change_scan(scan: Scan, change: Callable[[Any], Any], new: Geometry) -> Sca
         for mask in (scan.lungs, scan.nodule_mask)
     )
     ct = change(scan.ct)
-    return replace(
-        scan, ct=ct, lungs=lungs, nodule_mask=nodule_mask, slice_uids=(), nodule_figures=()
-    )  # fmt: skip
+    return replace(scan, ct=ct, lungs=lungs, nodule_mask=nodule_mask, slice_uids=(), nodule_figures=())
 
 
 def _note_beyond(scan: Scan, before: Geometry) -> Scan:

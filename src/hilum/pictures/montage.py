@@ -68,11 +68,11 @@ def montage(
     preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
-        Drawn in place of those of the scan; on its grid.
+        Replaces those of the scan; on its grid.
     nodules : sequence of Nodule, optional
-        In place of those of the scan. Each has a circle where a slice cuts its sphere.
+        Replaces those of the scan. Each has a circle where a slice cuts its sphere.
     label_maps : mapping of str to LabelMap, optional
-        In place of those of the scan, on any grid. Each label has an outline, and a color and its volume in the legend.
+        Replaces those of the scan, on any grid. Each label has an outline, and a color and its volume in the legend.
 
     Returns
     -------

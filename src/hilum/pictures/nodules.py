@@ -29,7 +29,7 @@ def nodules(
     most : int, default 12
         The largest nodules are drawn; the title says how many there are.
     lungs : Mask, optional
-        Drawn in place of those of the scan; on its grid.
+        Replaces those of the scan; on its grid.
 
     Returns
     -------

@@ -22,7 +22,7 @@ def overview(scan: planes.Drawn, *, slices: int = 5, preset: str = "lung", lungs
     preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
-        Drawn in place of those of the scan; on its grid.
+        Replaces those of the scan; on its grid.
 
     Returns
     -------

@@ -53,7 +53,7 @@ def surface(
     meshes : sequence of Mesh, optional
         The result of `hilum.ops.surfaces.surfaces`, if it is known.
     lungs : Mask, optional
-        Drawn in place of those of the scan; on its grid.
+        Replaces those of the scan; on its grid.
 
     Returns
     -------
