@@ -442,6 +442,19 @@ def test_a_series_without_uid_gets_a_stable_name_that_is_not_the_folders(tmp_pat
     assert first.startswith("no-uid-")
 
 
+@pytest.mark.parametrize(("length", "kept"), [(64, True), (65, False), (1000, False)])
+def test_a_text_too_long_for_a_uid_is_none(tmp_path, length, kept):
+    def long(ds, _):
+        ds.SeriesInstanceUID = "1." + "2" * (length - 2)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write(tmp_path, change=long)
+    uid = read_dicom(tmp_path).series_uid
+    assert (uid == "1." + "2" * (length - 2)) == kept
+    assert uid.startswith("no-uid-") != kept
+
+
 def test_a_hostile_uid_is_one_printable_line(tmp_path):
     def hostile(ds, _):
         ds.SeriesInstanceUID = "../../evil\x1b[2J"

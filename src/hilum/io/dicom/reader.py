@@ -29,6 +29,8 @@ _THICKEST_MM = 100.0
 
 _SEVERAL = 3
 
+_LONGEST_UID = 64  # characters (PS3.5 section 9.1); a longer text is damage, and no message could hold it
+
 _RESCALE = "if you know it, state the rescale (--rescale SLOPE,INTERCEPT)"
 
 _NEXT = {
@@ -155,7 +157,8 @@ def _read_scan(root: Path, stack: records.Stack, options: ReadOptions, where: Pa
             what = f"RescaleType does not say Hounsfield units, and {note.text}"
             raise UnsupportedError(what, where=where, do=_RESCALE, code="not-hounsfield")
     # A stable name for a series without a UID. Folder names are not part of it: they can be patients' names.
-    uid = stack.series_uid or made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))
+    uid = stack.series_uid if len(stack.series_uid) <= _LONGEST_UID else ""
+    uid = uid or made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))
     return Scan(uid, volume, notes=tuple(notes)), stack
 
 
