@@ -244,6 +244,11 @@ def train() -> None:
     assert_type(hilum.PatchFolder("PATCHES")[0], dict[str, Any])
     for batch in hilum.batches(data, 4, seed=1):
         assert_type(batch, dict[str, Any])
+    masks = assert_type(hilum.score("predictions", "labelsTs", tolerance_mm=1.0, grid="world"), hilum.Score)
+    assert_type(masks.cases, tuple[hilum.CaseScore, ...])
+    assert_type(masks.cases[0].volume_difference_ml, float)
+    assert_type(masks.labels, tuple[hilum.LabelScore, ...])
+    assert_type(masks.labels[0].means, Mapping[str, tuple[float, float, float]])
     score = assert_type(hilum.froc({"a": np.zeros((1, 4))}, {"a": np.zeros((1, 4))}, ["a"]), hilum.Froc)
     assert_type(score.cpm, float)
     assert_type(score.curve, NDArray[np.float64])

@@ -15,7 +15,8 @@ _Commands = tuple[Callable[..., int | None], ...]
 
 COMMANDS: _Commands = (
     runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,
-    runs.store, folds.folds, exports.slices, exports.patches, exports.froc, scans.view,
+    runs.store, folds.folds, exports.slices, exports.patches, exports.froc,
+    exports.score, scans.view,
 )  # fmt: skip
 GROUPS: tuple[tuple[str, str, _Commands], ...] = (
     ("recipe", "List, show and check recipes.", (recipes.list_, recipes.show, recipes.check)),
@@ -28,7 +29,7 @@ GROUPS: tuple[tuple[str, str, _Commands], ...] = (
     )),
 )  # fmt: skip
 
-PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
+PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc", "score"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""
 
 HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
