@@ -10,7 +10,7 @@ import pages
 import pytest
 
 from hilum import batch, cli
-from hilum.cli import app
+from hilum.cli import program
 from hilum.io.scan_files import read
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
@@ -78,7 +78,7 @@ def test_every_command_named_exists():
     code = "\n".join(re.findall(r"^hilum .*|`hilum [^`]+`", TEXT, re.MULTILINE))
     named = set(re.findall(r"hilum (\w+) ", code)) - {"does"}  # a sentence may begin with "hilum does"
     assert {"run", "slices", "patches", "froc", "stats"} <= named
-    assert named <= set(app)
+    assert named <= set(program())
 
 
 def test_torchs_loader_runs_where_torch_is_there(folder, monkeypatch):
