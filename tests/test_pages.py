@@ -125,6 +125,7 @@ def nothing():
     [
         ("get-started.md", nothing),
         ("python.md", a_scan_and_a_run),
+        ("from-the-tutorial.md", nothing),
         ("dicom.md", nothing),
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
