@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +24,8 @@ def user_cache() -> Path | None:
 
 def temporary_folder() -> Path:
     """Find the folder for temporary files without writing to it, which the first call of `tempfile.gettempdir` does."""
+    import tempfile  # late: it loads much
+
     if os.name == "nt":
         return Path(tempfile.gettempdir())
     return Path(tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - as Python's tempfile does

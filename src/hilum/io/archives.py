@@ -6,7 +6,6 @@ before it is written: its name must stay inside, the bytes and members are limit
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +84,8 @@ def opened(path: Path) -> Iterator[Opened]:
     if not is_archive(path):
         yield Opened(path, path)
         return
+    import tempfile  # late: few archives are read
+
     temporary = Path(tempfile.gettempdir())
     unfinished.sweep_once(temporary)
     folder = unfinished.unfinished_folder(temporary / "archive")

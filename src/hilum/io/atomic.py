@@ -8,7 +8,6 @@
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -98,6 +97,8 @@ def atomic_folder(final: Path) -> Iterator[Path]:
             raise _replaced_by_others(final) from None
         raise write_refused("", problem, where=final) from None
     finally:
+        import shutil  # late: it loads every kind of compression
+
         shutil.rmtree(partial, ignore_errors=True)
 
 
