@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "runs:run", "runs:demo", "scans:info", "scans:convert", "scans:lungs", "scans:nodules", "runs:stats", "runs:report",
-    "runs:verify", "runs:store", "folds:folds", "exports:slices", "exports:patches", "exports:froc", "scans:view",
+    "runs:verify", "runs:store", "folds:folds", "exports:slices", "exports:patches", "exports:froc", "exports:score",
+    "scans:view",
 )  # fmt: skip
 """Each command: its module here, imported when the command is used, and its function."""
 
@@ -47,7 +48,7 @@ GROUPS = (
     )),
 )  # fmt: skip
 
-PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
+PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc", "score"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""
 
 HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
