@@ -18,7 +18,7 @@ from lidc_message import message, nodule, roi, square
 from public_face import write_face_folder
 
 import hilum
-from hilum.cli import app
+from hilum.cli import program
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.phantom.options import PhantomOptions
@@ -88,7 +88,7 @@ def a_run_of_seven_patients():
         x, y, z = phantom.scan.ct.geometry.center
         rows.append(f"1.2.{k},{x},{y},{z},9" if k % 2 else f"1.2.{k},,,,")
     Path("annotations.csv").write_text("\n".join(rows))
-    app(
+    program()(
         ["run", "SCANS", "--annotations", "annotations.csv", "--recipe", "tiny.toml", "--out", "OUT"],
         result_action="return_value",
     )
@@ -138,6 +138,7 @@ def nothing():
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
         ("runs.md", scans_for_a_run),
+        ("score.md", a_scan_and_a_run),
         ("dsb2017.md", patients),
         ("labels.md", own_labels),
         ("tables.md", nothing),
@@ -216,7 +217,7 @@ def test_commands_that_pages_name_exist(name):
     text = pages.read_page(name)
     code = "".join(code for kind, code in pages.blocks(text) if not kind.startswith(("python", "toml")))
     named = set(re.findall(r"^(?:\$ )?hilum ([a-z]+)", code, re.MULTILINE)) | set(re.findall(r"`hilum ([a-z]+)", text))
-    assert named <= set(app)
+    assert named <= set(program())
 
 
 def test_every_public_name_is_in_one_group_of_the_reference():

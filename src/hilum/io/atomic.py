@@ -8,7 +8,6 @@
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -103,6 +102,8 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     finally:
         if handle >= 0:
             os.close(handle)
+        import shutil  # late: it loads every kind of compression
+
         shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from hilum.errors import FormatError, InputError, InputTypeError, MissingInputError, name_type, one_line
 from hilum.scan import Scan
-from hilum.scan_ref import ScanRef
 from hilum.volume import Volume
 
 HEADER_LIMIT = 65536  # the longest text header that is read, in bytes; real ones have some hundred
@@ -27,8 +26,11 @@ def as_path(given: object) -> Path:
         do = "it is in memory already"
     elif isinstance(given, list | tuple):
         do = "give the folder that holds the files"
-    elif isinstance(given, ScanRef):
-        do = "give its path: ref.path"
+    else:
+        from hilum.scan_ref import ScanRef  # late: only this message needs it
+
+        if isinstance(given, ScanRef):
+            do = "give its path: ref.path"
     raise InputTypeError(f"{name_type(given)} is no path", do=do)
 
 

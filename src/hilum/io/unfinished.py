@@ -7,7 +7,6 @@ another container the lock decides, or without locks, an hour without a change.
 
 import os
 import re
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -96,6 +95,8 @@ def remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     else:
+        import shutil  # late: it loads every kind of compression
+
         shutil.rmtree(path, ignore_errors=True)
 
 
