@@ -1,4 +1,4 @@
-"""The locks agree with each other and name no host, and ``dev.py frameworks`` runs every test that wants a framework."""
+"""The locks agree and name no host, and ``dev.py frameworks`` runs every test that wants a framework."""
 
 from __future__ import annotations
 
