@@ -1,6 +1,7 @@
 """The command line: a command parses its arguments, calls the library once, and prints."""
 
 import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -147,6 +148,7 @@ def _call(words: list[str]) -> int | None:
     name, *rest = words or [""]
     if _PATHS.get(name) == len(rest) and all(rest) and not any(word.startswith("-") for word in rest):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would start and end without any work
+        gc.set_threshold(100_000)  # imports make many objects and no garbage
         done: int | None = _function(f"scans:{name}")(*map(Path, rest))
         return done
     from cyclopts import CycloptsError

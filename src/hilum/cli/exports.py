@@ -56,7 +56,14 @@ def nnunet(
 
 
 def monai(
-    folder: RunFolder, /, *, out: Path, labels: str = "", validation: str = "", overwrite: Overwrite = False
+    folder: RunFolder,
+    /,
+    *,
+    out: Path,
+    labels: str = "",
+    validation: str = "",
+    testing: str = "",
+    overwrite: Overwrite = False,
 ) -> int:
     """Write a data list for MONAI: images, and boxes of nodules in world coordinates, or masks.
 
@@ -70,16 +77,20 @@ def monai(
         For segmentation: a label map of the run, or lungs. Without it the list is for detection.
     validation
         The fold for validation; the first fold by default.
+    testing
+        The fold for testing; none by default.
     """
     from hilum.export.boxes import write_monai
 
     if labels:
         from hilum.export.monai_masks import write_monai_masks
 
-        listed = write_monai_masks(folder, out, labels=labels, validation=validation, overwrite=overwrite)
+        listed = write_monai_masks(
+            folder, out, labels=labels, validation=validation, testing=testing, overwrite=overwrite
+        )
         print_result(f"{out}: {listed.scans} scans with {labels}")
         return report_skipped(listed.skipped)
-    made = write_monai(folder, out, validation=validation, overwrite=overwrite)
+    made = write_monai(folder, out, validation=validation, testing=testing, overwrite=overwrite)
     return _report_boxes(out, made, "; boxes are in LPS: set affine_lps_to_ras=True in MONAI")
 
 

@@ -68,10 +68,13 @@ def convert(
         For DICOM slices or frames without positions: distance in mm from one InstanceNumber or frame to the next,
         negative if they count from head to feet.
     """
+    from hilum._kernels.threads import begin
+
     given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     scan = _read(source, output, slice_spacing_mm=slice_spacing_mm, **given)
+    described = begin(lambda: describe_volume(scan))
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
-    print_result(f"{output}: {describe_volume(scan)}")
+    print_result(f"{output}: {described()}")
 
 
 def lungs(
