@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Geometry
 from hilum.ops.bootstrap import interval, resample_counts
 
 Table = NDArray[np.float64]  # rows (x, y, z, value), LPS mm
@@ -209,6 +210,33 @@ def explain_misses(detections: Mapping[str, Table], nodules: Mapping[str, Table]
     if all(_distances(marks, found).min() > FAR_MM for marks, found in pairs):
         return f"every mark is over {FAR_MM:g} mm from every nodule: other axes or units (voxels?) than LPS mm"
     return ""
+
+
+def explain_outside(marks: Table, grid: Geometry) -> str:
+    """Explain why marks lie outside their scan: the axes or units in which at least half of them lie inside.
+
+    Parameters
+    ----------
+    marks : ndarray, shape (n, 3) or wider
+        x, y, z.
+    grid : Geometry
+        Of the scan.
+
+    Returns
+    -------
+    str
+        Empty if a mark lies in the scan, or there is none.
+    """
+    points = np.asarray(marks)[:, :3]
+    if not len(points) or grid.contains(points).any():
+        return ""
+    for name, (order, factors) in OTHER_AXES.items():
+        inside = int(np.count_nonzero(grid.contains(points[:, order] * factors)))
+        if 2 * inside >= len(points):
+            return f"no mark lies in the scan, but {name} {inside} of {len(points)} do: they are probably in other axes"
+    return (
+        f"none of the {len(points)} marks lies in the scan: other axes or units (voxels?) than LPS mm, or another scan"
+    )
 
 
 def _distances(marks: Table, nodules: Table) -> Table:
