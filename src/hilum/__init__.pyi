@@ -66,6 +66,10 @@ from .train.augment import Augment as Augment
 from .train.batches import batches as batches
 from .train.dataset import PatchDataset as PatchDataset
 from .train.folder import PatchFolder as PatchFolder
+from .train.mask_scores import CaseScore as CaseScore
+from .train.mask_scores import LabelScore as LabelScore
+from .train.mask_scores import Score as Score
+from .train.mask_scores import score as score
 from .viewer.notebook import show as show
 from .volume import Mask as Mask
 from .volume import Volume as Volume

@@ -1,6 +1,7 @@
 """The command line: a command parses its arguments, calls the library once, and prints."""
 
 import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "runs:run", "runs:demo", "scans:info", "scans:convert", "scans:lungs", "scans:nodules", "runs:stats", "runs:report",
-    "runs:verify", "runs:store", "folds:folds", "exports:slices", "exports:patches", "exports:froc", "scans:view",
+    "runs:verify", "runs:store", "folds:folds", "exports:slices", "exports:patches", "exports:froc", "exports:score",
+    "scans:view",
 )  # fmt: skip
 """Each command: its module here, imported when the command is used, and its function."""
 
@@ -46,7 +48,7 @@ GROUPS = (
     )),
 )  # fmt: skip
 
-PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
+PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc", "score"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""
 
 HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
@@ -146,6 +148,7 @@ def _call(words: list[str]) -> int | None:
     name, *rest = words or [""]
     if _PATHS.get(name) == len(rest) and all(rest) and not any(word.startswith("-") for word in rest):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would start and end without any work
+        gc.set_threshold(100_000)  # imports make many objects and no garbage
         done: int | None = _function(f"scans:{name}")(*map(Path, rest))
         return done
     from cyclopts import CycloptsError

@@ -68,10 +68,13 @@ def convert(
         For DICOM slices or frames without positions: distance in mm from one InstanceNumber or frame to the next,
         negative if they count from head to feet.
     """
+    from hilum._kernels.threads import begin
+
     given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     scan = _read(source, output, slice_spacing_mm=slice_spacing_mm, **given)
+    described = begin(lambda: describe_volume(scan))
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
-    print_result(f"{output}: {describe_volume(scan)}")
+    print_result(f"{output}: {described()}")
 
 
 def lungs(
@@ -205,6 +208,7 @@ def view(
     labels: cli.options.ViewLabels = (),
     label_grid: Literal["world", "voxels"] = "world",
     roi: cli.options.Regions = None,
+    detections: Path | None = None,
     original: Path | None = None,
     series: cli.options.Series = "",
     phase: cli.options.Phase = "",
@@ -230,6 +234,9 @@ def view(
         Place label maps by their geometry, or voxel on voxel if their files state none.
     roi
         For one scan: regions of structure sets and segmentations beside it to show, as 'hilum run' takes them.
+    detections
+        A detector's marks: a CSV file with the columns seriesuid, coordX, coordY, coordZ (LPS mm), probability, and
+        diameter_mm if known.
     original
         For an output folder: the input of that run, to compare with the result.
     port
@@ -252,6 +259,7 @@ def view(
 
     server.check()
     given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
-    given |= {"annotations": annotations, "columns": table_columns(table), "original": original}
+    given |= {"annotations": annotations, "columns": table_columns(table)}
+    given |= {"original": original, "detections": detections}
     opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **given)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)
