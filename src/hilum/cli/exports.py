@@ -344,8 +344,9 @@ def patches(
 
     numbers = [int(part) if part.isdecimal() else 0 for part in size.split(",")]
     box = three_sizes(numbers if len(numbers) > 1 else numbers[0])
+    voxels = box if len(numbers) > 1 else box[0]
     options = PatchOptions(
-        size=box[0] if len(numbers) == 1 else box, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
+        size=voxels, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
         seed=seed, labels=labels,
     )  # fmt: skip
     made = write_patches(

@@ -71,7 +71,8 @@ class Pose:
     def affine(self, grid: Geometry) -> NDArray[np.float64]:
         """Matrix, shape (4, 4), from a voxel of the patch, (z, y, x, 1), to the world, (x, y, z, 1), LPS mm."""
         rows = [(*row, first) for row, first in zip(self.matrix, self.first, strict=True)]
-        return grid.affine @ np.array([*rows, (0.0, 0.0, 0.0, 1.0)])
+        placed: NDArray[np.float64] = grid.affine @ np.array([*rows, (0.0, 0.0, 0.0, 1.0)])
+        return placed
 
     def box(self, margin: int) -> tuple[Box, Box]:
         """First voxel and size of the volume's box that contains the patch and `margin` voxels around it."""
