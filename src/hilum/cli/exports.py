@@ -320,7 +320,7 @@ def patches(
     /,
     *,
     out: Path,
-    size: int = 64,
+    size: str = "64",
     jitter_mm: float = 5.0,
     per_nodule: int = 1,
     negatives: int = 4,
@@ -340,7 +340,7 @@ def patches(
     out
         A folder for images_SCAN.npy, masks_SCAN.npy, index.csv and summary.json.
     size
-        Voxels along each edge.
+        Voxels along each edge, or along z, y and x: 32,64,64.
     jitter_mm
         Largest random shift of a patch from its nodule, along each axis.
     per_nodule
@@ -361,11 +361,15 @@ def patches(
     seed
         Seed; the same seed gives the same bytes.
     """
+    from hilum.ops.patches.boxes import three_sizes
     from hilum.train.patch_records import PatchOptions
     from hilum.train.patches import write_patches
 
+    numbers = [int(part) if part.isdecimal() else 0 for part in size.split(",")]
+    box = three_sizes(numbers if len(numbers) > 1 else numbers[0])
+    voxels = box if len(numbers) > 1 else box[0]
     options = PatchOptions(
-        size=size, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
+        size=voxels, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
         seed=seed, labels=labels,
     )  # fmt: skip
     made = write_patches(
