@@ -19,7 +19,7 @@ from small_runs import write_small
 
 from hilum import batch
 from hilum._kernels.compile import machine_code
-from hilum._os import lock_handle
+from hilum._os.files import lock_handle
 from hilum.batch import supervisor
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -21,6 +21,7 @@ import hilum
 from hilum.cli import program
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
+from hilum.phantom.options import PhantomOptions
 
 pytestmark = [
     pytest.mark.usefixtures("no_workers"),
@@ -48,6 +49,14 @@ def scan_of_get_started():
     """The scan and the table that the first page makes, so that both pages tell of the same one."""
     first = next(code for kind, code in pages.blocks(pages.read_page("get-started.md")) if kind == "python")
     pages.run_block("python", first, {})
+
+
+def scan_of_get_started_and_a_clear_one():
+    scan_of_get_started()
+    clear = make_phantom(seed=3, shape=(48, 96, 96), spacing=(6.25, 4.0, 4.0), options=PhantomOptions(nodules=()))
+    write_dicom_series(clear, "clear")
+    with Path("annotations.csv").open("a") as table:
+        table.write(f"{clear.scan.series_uid},,,,\n")
 
 
 def lidc_case():
@@ -125,17 +134,19 @@ def nothing():
     [
         ("get-started.md", nothing),
         ("python.md", a_scan_and_a_run),
+        ("from-the-tutorial.md", nothing),
         ("dicom.md", nothing),
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
         ("runs.md", scans_for_a_run),
+        ("faq.md", scans_for_a_run),
         ("score.md", a_scan_and_a_run),
         ("dsb2017.md", patients),
         ("labels.md", own_labels),
         ("tables.md", nothing),
         ("lidc.md", lidc_case),
         ("folds.md", a_run_of_seven_patients),
-        ("frameworks.md", scan_of_get_started),
+        ("frameworks.md", scan_of_get_started_and_a_clear_one),
     ],
 )
 def test_a_page_runs_and_prints_what_it_shows(name, prepare, tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ GROUPS = (
         "plots:compare", "plots:overview",
     )),
     ("export", "Write a finished output in the format of another program.", (
-        "exports:nnunet", "exports:monai", "exports:seg", "exports:coco3d", "exports:csv",
+        "exports:nnunet", "exports:nndetection", "exports:monai", "exports:seg", "exports:coco3d", "exports:csv",
     )),
 )  # fmt: skip
 

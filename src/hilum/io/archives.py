@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum._os.folders import temporary_folder
 from hilum.errors import HilumError
 from hilum.io import unfinished
 from hilum.io.unpacking import PLAUSIBLE_RATIO, SUFFIXES, unpack
@@ -124,11 +125,7 @@ def opened_member(path: Path) -> Iterator[Path]:
 
 def sweep() -> None:
     """Remove the private folders that killed processes left."""
-    import tempfile
-
-    # Not `gettempdir`, whose first call writes a file to try a folder: most runs open no archive.
-    folder = Path(tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - as Python's tempfile does
-    unfinished.sweep(folder, nameless=False)
+    unfinished.sweep(temporary_folder(), nameless=False)
 
 
 def is_packed_slice(name: str) -> bool:

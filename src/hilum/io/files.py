@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from io import BufferedReader, FileIO
 from pathlib import Path
 
+from hilum._os.files import hint, open_handle
 from hilum.errors import FormatError, InputError, InputTypeError, MissingInputError, name_type, one_line
 from hilum.scan import Scan
 from hilum.volume import Volume
@@ -62,9 +63,10 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
     if not follow and path.is_symlink():
         raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+        handle = open_handle(path, follow=follow)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingInputError(f"{what} does not exist", where=path, do="check the path and the download") from error
+        do = hint(error, path) or "check the path and the download"
+        raise MissingInputError(f"{what} does not exist", where=path, do=do) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{what} cannot be opened: {reason}", where=path, code="unreadable") from error

@@ -57,7 +57,7 @@ def write_score(score: Score, out: Path) -> None:
     check_table(out)
     with atomic_path(out) as partial:
         if out.suffix == ".json":
-            partial.write_text(score_json(score) + "\n", encoding="utf-8")
+            partial.write_text(score_json(score) + "\n", encoding="utf-8", newline="\n")
             return
         with partial.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
