@@ -33,12 +33,12 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-LOCKS = {"run": "requirements/run.txt", "dev": "requirements/dev.txt"}
+LOCKS = {name: f"requirements/{name}.txt" for name in ("run", "dev", "frameworks")}
 DOCS = ROOT / "docs"
 WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
 PEERS = ROOT / ".venv-frameworks"
-FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2", "itk"]
+FRAMEWORKS = (ROOT / "requirements/frameworks.in").read_text().split()
 SPREAD = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 """Two processes a core: many tests wait for a process that they started. Each file runs in one process."""
 
@@ -71,6 +71,8 @@ ASK_FRAMEWORKS = [
     "tests/test_exports_frameworks.py",
     "tests/test_label_frameworks.py",
     "tests/test_epochs.py",
+    "tests/test_windows.py::test_a_model_gives_what_monai_gives",
+    "tests/test_agreement.py::test_areas_and_surface_dice_are_those_of_monai",
     "tests/test_training_page.py::test_torchs_loader_runs_where_torch_is_there",
     "tests/test_pages.py::test_a_page_runs_and_prints_what_it_shows",
     "tests/test_docstrings.py::test_examples_run",
@@ -79,8 +81,8 @@ ASK_FRAMEWORKS = [
 
 def main(words: list[str]) -> int:
     """Run one task and return its exit status."""
-    tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "frameworks": frameworks, "page": page, "bounds": bounds,
-             "wheel": wheel, "signatures": signatures, "lock": lock, "bench": bench, "run": run}  # fmt: skip
+    tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "frameworks": frameworks, "page": page,
+             "bounds": bounds, "wheel": wheel, "signatures": signatures, "lock": lock, "bench": bench, "run": run}  # fmt: skip
     if sys.version_info < OLDEST:
         print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -141,12 +143,12 @@ def frameworks(words: list[str]) -> int:
     """Run the tests and pages that want other people's frameworks, in an environment that has them: none skips."""
     set_up("dev")
     python, install = make_environment(PEERS)
-    stamp, state = PEERS / ".stamp", (VENV / ".stamp-dev").read_text() + " ".join(FRAMEWORKS)
+    stamp, locks = PEERS / ".stamp", [LOCKS["dev"], LOCKS["frameworks"]]
+    state = hashlib.sha256(b"".join((ROOT / lock).read_bytes() for lock in locks)).hexdigest()
     if not stamp.is_file() or stamp.read_text() != state:
-        say(f"installing {LOCKS['dev']}, then {', '.join(FRAMEWORKS)}, into {PEERS.name}: some minutes, 6 GB")
-        must(*install, "--require-hashes", "-r", LOCKS["dev"])
+        say(f"installing {' and '.join(locks)} into {PEERS.name}: some minutes, 6 GB")
+        must(*install, "--require-hashes", "-r", locks[0], "-r", locks[1])
         must(*install, "--no-deps", "--no-build-isolation", "-e", ".")
-        must(*install, *FRAMEWORKS)  # not locked: the newest that fit beside what is
         stamp.write_text(state)
     told = f"from importlib.metadata import version as v; print(*(f'{{n}} {{v(n)}}' for n in {FRAMEWORKS}), sep=', ')"
     must(python, "-c", told)
@@ -242,6 +244,7 @@ def lock(_words: list[str]) -> int:
         call(*compile_, "requirements/bootstrap.in", *common, "requirements/bootstrap.txt"),
         call(*compile_, "pyproject.toml", *run_lock, *common, LOCKS["run"]),
         call(*compile_, "pyproject.toml", *dev_lock, *common, LOCKS["dev"]),
+        call(*compile_, "requirements/frameworks.in", "-c", LOCKS["dev"], *common, LOCKS["frameworks"]),
     )
 
 

@@ -232,7 +232,7 @@ def measure_method(ct: hilum.Volume, truth: hilum.Mask | None, nodules: hilum.Ma
         sided = mask if sides else split(mask, ct)
         for name, label in (("both", None), ("right", 1), ("left", 2)):
             result = compare_masks(sided, truth, label=label)
-            row |= {f"dice_{name}": result.dice, f"nsd_{name}": result.nsd, f"hd95_{name}": result.hd95_mm}
+            row |= {f"dice_{name}": result.dice, f"nsd_{name}": result.surface_dice, f"hd95_{name}": result.hd95_mm}
     if nodules is not None:
         row["nodules"] = [f for f in nodule_coverage(mask, nodules) if f == f]  # noqa: PLR0124 - not NaN
     return row

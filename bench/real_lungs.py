@@ -49,7 +49,7 @@ def measure_series(ct: hilum.Volume, truth: hilum.Mask | None, *, method: str = 
     if truth is not None:
         for label, side in ((None, "both"), *SIDES):
             result = compare_masks(mask, truth, label=label)
-            row |= {f"dice_{side}": result.dice, f"hd95_{side}": result.hd95_mm, f"nsd_{side}": result.nsd}
+            row |= {f"dice_{side}": result.dice, f"hd95_{side}": result.hd95_mm, f"nsd_{side}": result.surface_dice}
     return row, mask
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pages
 
 import hilum
-from hilum.cli import app
+from hilum.cli import program
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 
@@ -89,7 +89,7 @@ def write_face_folder(folder):
 
 def run(*words):
     """Run a command of hilum that has to end well."""
-    assert app([str(word) for word in words], result_action="return_value") in {None, 0}
+    assert program()([str(word) for word in words], result_action="return_value") in {None, 0}
 
 
 def copy_of(folder, target):

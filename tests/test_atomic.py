@@ -71,9 +71,9 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
 
 def test_bytes_are_forced_to_the_disk_before_the_name(tmp_path, monkeypatch):
     calls = []
-    sync, replace = os.fsync, type(tmp_path).replace
+    sync, replace = os.fsync, os.replace
     monkeypatch.setattr("os.fsync", lambda handle: (calls.append("sync"), sync(handle))[1])
-    monkeypatch.setattr(type(tmp_path), "replace", lambda a, b: (calls.append("rename"), replace(a, b))[1])
+    monkeypatch.setattr("os.replace", lambda a, b: (calls.append("rename"), replace(a, b))[1])
     with atomic_path(tmp_path / "a.txt") as temporary:
         temporary.write_text("x")
     assert calls == ["sync", "rename", "sync"]

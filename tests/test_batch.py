@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 from small_runs import content, faults
 
-from hilum import _os, batch, cli
-from hilum._os import this_process
-from hilum.batch.limits import count_processes, free_memory, limits_of
+from hilum import batch, cli
+from hilum._os import identity
+from hilum._os.identity import this_process
+from hilum._os.memory import free_memory
+from hilum.batch.limits import count_processes, limits_of
 from hilum.batch.lock import output_lock
 from hilum.batch.run import process
 from hilum.errors import InputError, MissingInputError, OutputError
@@ -60,7 +62,7 @@ def test_a_cluster_changes_no_byte_and_survives_a_crash(refs, clean, tmp_path, m
     rows = list(process(refs, RECIPE, tmp_path / "out", scheduler="local", workers=2))
     assert {row.status for row in rows} <= {"done", "repaired"}
     assert content(tmp_path / "out") == content(clean)
-    monkeypatch.setenv("PYTHONPATH", str(FAULTY))
+    monkeypatch.setenv("PYTHONPATH", str(FAULTY), prepend=os.pathsep)
     monkeypatch.setenv("FAULTS", "1.2.1.mhd=segfault 1.2.2.mhd=hang")
     hanging = [ref for ref in refs if ref.path.name == "1.2.2.mhd"]
     bad = []
@@ -86,7 +88,7 @@ def test_a_scheduler_that_is_not_there_is_one_line(refs, tmp_path, monkeypatch):
 def test_only_the_guilty_fail_and_the_ledger_says_why(refs, inputs, clean, tmp_path, monkeypatch):
     pids = tmp_path / "pids"
     pids.mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(FAULTY))
+    monkeypatch.setenv("PYTHONPATH", str(FAULTY), prepend=os.pathsep)
     monkeypatch.setenv("FAULT_PIDS", str(pids))
     monkeypatch.setenv("FAULTS", "1.2.0.mhd=segfault 1.2.1.mhd=kill 1.2.2.mhd=hang 1.2.3.mhd=memory")
     hanging = [ref for ref in refs if ref.path.name == "1.2.2.mhd"]
@@ -131,7 +133,7 @@ def test_only_the_guilty_fail_and_the_ledger_says_why(refs, inputs, clean, tmp_p
 
 
 def test_without_retries_a_crash_is_tried_once(refs, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(FAULTY))
+    monkeypatch.setenv("PYTHONPATH", str(FAULTY), prepend=os.pathsep)
     monkeypatch.setenv("FAULTS", "1.2.0.mhd=segfault")
     (row,) = process(
         [ref for ref in refs if ref.path.name == "1.2.0.mhd"],
@@ -215,7 +217,7 @@ def test_where_the_file_system_has_no_locks_the_note_decides(finished, monkeypat
     monkeypatch.setattr(fcntl, "flock", refuse)
     note, here, this = finished / ".lock", socket.gethostname(), this_process()
     dead, reused = replace(this, pid=2**22 + 1), replace(this, pid=os.getppid(), started=1)
-    alive = replace(this, pid=os.getppid(), started=_os._started(os.getppid()))
+    alive = replace(this, pid=os.getppid(), started=identity._started(os.getppid()))
     far = replace(this, machine="00000000")
     for host, owner, free in (
         ("elsewhere", far, False),
@@ -313,7 +315,7 @@ def test_a_lost_ledger_is_written_again_from_the_scans(refs, finished):
 
 
 def test_a_full_disk_ends_the_run_in_one_line(inputs, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PYTHONPATH", str(FAULTY))
+    monkeypatch.setenv("PYTHONPATH", str(FAULTY), prepend=os.pathsep)
     (tmp_path / "r.toml").write_text("[resample]\nspacing_mm = 8.0\n")
 
     def refuse(*_, **__):

@@ -122,10 +122,10 @@ def test_every_example_has_left_its_picture():
 
 
 def test_every_command_is_on_the_page_of_the_command_line():
-    from hilum.cli import app
+    from hilum.cli import program
 
     text = (HTML / "_generated" / "commands.html").read_text(encoding="utf-8")
-    for name in app:
+    for name in program():
         assert name.startswith("-") or f"hilum {name}" in text, name
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,23 @@ def test_workers_that_break_the_contract_are_named_and_no_scan_is_made(refs, inp
         assert any(text in line for line in told), text
     assert content(out).keys() == {"recipe.toml"}
     assert not list((out / "scans").iterdir())
+
+
+def test_workers_convert_a_run_and_one_that_does_not_see_it_is_named(refs, cluster, tmp_path):
+    run_folder = tmp_path / "run"
+    assert len(batch.run(refs, RECIPE, run_folder)) == COUNT
+    convert = partial(batch.convert_run, run_folder, file_format="npy")
+    if may_mount():
+        blind = cluster.worker(before=unshared(f"mount -t tmpfs tmpfs {run_folder}"))
+        cluster.wait(blind)
+        with pytest.raises(InputError, match=f"does not see {run_folder}.*mount the input there"):
+            list(convert(tmp_path / "none", scheduler=cluster.address))
+        blind.kill()
+        blind.wait()
+    cluster.wait(cluster.worker(threads=2))
+    list(convert(tmp_path / "there", scheduler=cluster.address))
+    list(convert(tmp_path / "here"))
+    assert content(tmp_path / "there") == content(tmp_path / "here")
 
 
 @pytest.mark.skipif(not may_mount(), reason="needs the right to mount")

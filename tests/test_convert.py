@@ -122,12 +122,30 @@ def test_the_number_of_workers_changes_nothing(runs, tmp_path):
         rows = list(batch.convert_run(runs["nifti"], out, file_format="npy", workers=workers))
         assert [row.attempts for row in rows] == [1, 1, 1]
         assert not faults(out)
-        made[workers] = tree(out)
-        made[workers] = {name: data for name, data in made[workers].items() if name not in {".lock", "ledger.jsonl"}}
-        made[workers]["rows"] = {
-            key: msgspec.structs.replace(r, seconds=0, files_stamp="") for key, r in read_ledger(out).items()
-        }
+        made[workers] = settled(out)
     assert made[None] == made[1] == made[2]
+
+
+def settled(out):
+    """All of a finished run but what differs from run to run: seconds, times of files."""
+    rows = {key: msgspec.structs.replace(r, seconds=0, files_stamp="") for key, r in read_ledger(out).items()}
+    return {name: data for name, data in tree(out).items() if name not in {".lock", "ledger.jsonl"}}, rows
+
+
+def test_a_cluster_converts_as_one_machine_does(runs, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("hilum.batch.cluster.run._WAIT_SECONDS", 0.5)
+    words = ["store", str(runs["nifti"]), "--format", "npy", "--workers", "2", "--scheduler"]
+    assert main([*words, "tcp://127.0.0.1:1", "--out", str(tmp_path / "cluster")]) == 1
+    assert "tcp://127.0.0.1:1: no Dask scheduler answers" in capsys.readouterr().err
+    assert not list((tmp_path / "cluster" / "scans").iterdir())
+    list(batch.convert_run(runs["nifti"], tmp_path / "here", file_format="npy"))
+    monkeypatch.chdir(tmp_path)  # the workers get absolute paths
+    assert main([*words, "local", "--out", "cluster"]) == 1  # for the scan that the run refused
+    assert settled(tmp_path / "cluster") == settled(tmp_path / "here")
+    assert not faults(tmp_path / "cluster")
+    again = batch.convert_run(runs["nifti"], tmp_path / "cluster", file_format="npy", scheduler="tcp://127.0.0.1:1")
+    assert all(row.kept or row.status not in FINISHED for row in again)  # nothing to do: nobody is asked
 
 
 def test_a_conversion_that_breaks_in_a_worker_costs_itself_alone(runs, tmp_path):

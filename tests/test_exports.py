@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -362,6 +363,49 @@ def test_every_export_made_twice_has_the_same_bytes(work, tmp_path):
     once, twice = contents(tmp_path / "1"), contents(tmp_path / "2")
     assert {name.rpartition(".")[2] for name in once} >= {"gz", "json", "dcm", "csv"}
     assert [name for name in once if once[name] != twice.get(name)] == []
+
+
+IN_ANOTHER_YEAR = """
+import datetime, sys, time
+from pathlib import Path
+
+run, source, out, days, kept = sys.argv[1:]
+clock = time.time
+time.time = lambda: clock() + float(days) * 86400
+
+class Shifted(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(time.time(), tz)
+
+datetime.datetime = Shifted
+from hilum.export import seg
+if not kept:
+    seg._make_reproducible = lambda *_, **__: None
+seg.write_segmentations(run, Path(out), sources=[Path(source)])
+"""
+
+
+def test_a_segmentation_made_by_another_process_at_another_time_has_the_same_bytes(work, tmp_path):
+    highdicom = pytest.importorskip("highdicom")
+
+    def write(name, *, days, kept="kept", **environment):
+        words = [sys.executable, "-c", IN_ANOTHER_YEAR, work / "RUN", work / "dicom", tmp_path / name, days, kept]
+        subprocess.run(list(map(str, words)), env={**os.environ, **environment}, check=True)
+        return contents(tmp_path / name)
+
+    once = write("once", days=0, TZ="UTC", PYTHONHASHSEED="1")
+    again = write("again", days=400.3, TZ="Asia/Tokyo", PYTHONHASHSEED="2")
+    assert len(once) == 3
+    assert once == again
+    assert all(once[name] != data for name, data in write("random", days=400.3, kept="").items())
+    uids = set()
+    for path in (tmp_path / "once").rglob("*.dcm"):
+        made = highdicom.seg.segread(path)
+        assert made.pixel_array.shape[0] == made.NumberOfFrames == len(made.PerFrameFunctionalGroupsSequence)
+        assert {frame.any() for frame in made.pixel_array} == {True}
+        uids |= {made.SOPInstanceUID, made.SeriesInstanceUID}
+    assert len(uids) == 2 * len(once)
 
 
 def test_a_segmentation_has_a_date_even_where_its_series_has_none(work, tmp_path):

@@ -6,10 +6,12 @@ import os
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import hilum
 from hilum import batch
+from hilum.batch import task
 from hilum.batch.identity import input_stamp, snapshot
 from hilum.datasets import DATASETS, folder
 from hilum.outputs.ledger import read_ledger
@@ -263,6 +265,32 @@ def test_an_input_that_changes_while_it_is_read_is_not_stored(flat, tmp_path, mo
     (again,) = batch.run(listed(flat, table)[:1], RECIPE, tmp_path / "out")
     assert again.status in {"done", "repaired"}
     assert read_ledger(tmp_path / "out")[again.id].fingerprint == batch.input_fingerprint(ref, RECIPE)
+
+
+@pytest.mark.parametrize("when", ["before it is read", "after it is read"])
+def test_a_label_file_that_changes_while_the_lungs_are_sought_is_not_stored(flat, tmp_path, monkeypatch, when):
+    (ref,) = [one for one in listed(flat) if one.series_uid == UIDS[0]]
+    file = tmp_path / "tumor.nii.gz"
+    grid = hilum.read(flat, series=UIDS[0]).ct.geometry
+    hilum.write(hilum.Mask(np.ones(grid.shape, np.uint8), grid), file)
+    ref = replace(ref, label_files=(hilum.LabelFile(str(file), "map", name="tumor", values=(("tumor", 1),)),))
+    attach = task.attach_labels
+
+    def attach_and_touch(scan, files):
+        if when == "after it is read":
+            scan = attach(scan, files)
+            touch(file)
+            return scan
+        touch(file)
+        return attach(scan, files)
+
+    monkeypatch.setattr(task, "attach_labels", attach_and_touch)
+    (row,) = batch.run([ref], RECIPE, tmp_path / "out")
+    assert (row.status, row.code) == ("failed", "changed")
+    assert list((tmp_path / "out" / "scans").iterdir()) == []
+    monkeypatch.undo()
+    (again,) = batch.run([ref], RECIPE, tmp_path / "out")
+    assert again.status in {"done", "repaired"}, again.reason
 
 
 def test_what_happens_to_another_series_disturbs_no_reading(flat, tmp_path, monkeypatch):

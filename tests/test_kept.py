@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from hilum._kernels.compile import cache
+from hilum._os.folders import is_private_group
 
 ALICE, MALLORY = 54321, 54322
 """Users without an entry in the system's list."""
@@ -29,7 +30,7 @@ needs_users = pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason=
 posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
 
 START = """
-import grp, os, pwd
+import grp, os, pwd, platformdirs
 from pathlib import Path
 from hilum._kernels.compile import cache
 NAME, CODE, NOWHERE = {name!r}, {code!r}, Path("nowhere")
@@ -362,7 +363,7 @@ def test_a_group_of_one_is_nobody_else(monkeypatch):
     monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=groups[gid][0], gr_mem=groups[gid][1]))
     for gid, alone in ((7, True), (8, False), (9, False), (0, False)):
         monkeypatch.setattr(pwd, "getpwuid", lambda _, gid=gid: SimpleNamespace(pw_name="alice", pw_gid=gid))
-        assert cache._private_group(SimpleNamespace(st_uid=7, st_gid=gid)) is alone
+        assert is_private_group(SimpleNamespace(st_uid=7, st_gid=gid)) is alone
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="matplotlib has other folders elsewhere")

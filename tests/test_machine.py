@@ -21,8 +21,9 @@ import pytest
 from small_runs import content
 
 import hilum
-from hilum import _os, batch, cli
-from hilum._os import this_process
+from hilum import batch, cli
+from hilum._os import identity
+from hilum._os.identity import this_process
 from hilum.batch import limits, supervisor
 from hilum.batch.limits import MIN_SCAN_BYTES, Limits
 from hilum.batch.run import process
@@ -95,7 +96,7 @@ class Errand:
 
 @pytest.fixture
 def errands(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
 
 
 # Memory
@@ -241,7 +242,7 @@ def test_the_time_for_which_a_worker_is_stopped_is_not_the_scans(monkeypatch, tm
 @pytest.mark.usefixtures("errands")
 def test_a_worker_that_never_gets_ready_is_one_line(monkeypatch, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(600)\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(supervisor, "time", Clock(lambda: 100.0))
     monkeypatch.setattr(supervisor, "_MAX_STEP", 100.0)
     with closing(WorkerPool(1, Limits())) as pool, pytest.raises(OutputError, match="each was not ready after 600 s"):
@@ -402,7 +403,7 @@ def test_a_run_that_is_asked_to_end_says_so_and_leaves_nothing_half_done(inputs,
                                env={**os.environ, "PYTHONPATH": faulty, "FAULTS": "1.2.2.mhd=hang"})  # fmt: skip
     wait_for(lambda: (out / "ledger.jsonl").is_file() and len(read_ledger(out)) == COUNT - 1)
     workers = psutil.Process(started.pid).children()
-    born = _os._started(workers[0].pid)
+    born = identity._started(workers[0].pid)
     writer = replace(this_process(), pid=workers[0].pid, started=born)
     (out / "scans" / f"{PARTIAL}{writer}-0123abcd-ct-x").mkdir()  # as of a scan that is being written
     (os.killpg if everyone else os.kill)(started.pid, signal.SIGTERM)

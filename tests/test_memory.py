@@ -8,8 +8,10 @@ import psutil
 import pytest
 
 from hilum import cli
+from hilum._os import memory
+from hilum._os.memory import free_in_groups, free_memory, resident_bytes
 from hilum.batch import limits
-from hilum.batch.limits import MIN_SCAN_BYTES, count_processes, free_in_groups, free_memory, limits_of, resident_bytes
+from hilum.batch.limits import MIN_SCAN_BYTES, count_processes, limits_of
 from hilum.errors import InputError
 
 MB = 1 << 20
@@ -155,11 +157,11 @@ def test_what_is_not_there_or_cannot_be_read_is_passed_over(tmp_path):
 
 def test_groups_and_machine_both_count(monkeypatch):
     available = psutil.virtual_memory().available
-    monkeypatch.setattr(limits, "free_in_groups", lambda: None)
+    monkeypatch.setattr(memory, "free_in_groups", lambda: None)
     assert 0.2 * available < free_memory() < 5 * available
-    monkeypatch.setattr(limits, "free_in_groups", lambda: 5 * MB)
+    monkeypatch.setattr(memory, "free_in_groups", lambda: 5 * MB)
     assert free_memory() == 5 * MB
-    monkeypatch.setattr(limits, "free_in_groups", lambda: 0)
+    monkeypatch.setattr(memory, "free_in_groups", lambda: 0)
     assert free_memory() == 1  # 0 says that nothing is known
 
 

@@ -18,8 +18,9 @@ import pytest
 from small_runs import content, faults, finished_scans
 
 import hilum
-from hilum import _os, batch
-from hilum._os import is_alive, parse_process, this_process
+from hilum import batch
+from hilum._os import identity
+from hilum._os.identity import is_alive, parse_process, this_process
 from hilum.batch.lock import check_run, output_lock
 from hilum.batch.output_folder import locked_output
 from hilum.batch.task import Task
@@ -62,7 +63,7 @@ def test_a_process_is_told_apart_and_survives_being_written():
     assert is_alive(OTHER_SPACE) is None
     assert [parse_process(text) for text in ("", "x", "1-2-3-4", str(this) + "-1", "../x")] == [None] * 5
     told = subprocess.run(
-        [sys.executable, "-c", "from hilum._os import this_process; print(this_process())"],
+        [sys.executable, "-c", "from hilum._os.identity import this_process; print(this_process())"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     assert is_alive(parse_process(told)) is False
@@ -72,7 +73,7 @@ def test_a_process_is_told_apart_and_survives_being_written():
 def test_a_zombie_is_dead():
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert _os._started(child.pid) is None
+    assert identity._started(child.pid) is None
     child.wait()
 
 

@@ -18,9 +18,10 @@ from lidc_message import message, nodule, roi, square
 from public_face import write_face_folder
 
 import hilum
-from hilum.cli import app
+from hilum.cli import program
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
+from hilum.phantom.options import PhantomOptions
 
 pytestmark = [
     pytest.mark.usefixtures("no_workers"),
@@ -48,6 +49,14 @@ def scan_of_get_started():
     """The scan and the table that the first page makes, so that both pages tell of the same one."""
     first = next(code for kind, code in pages.blocks(pages.read_page("get-started.md")) if kind == "python")
     pages.run_block("python", first, {})
+
+
+def scan_of_get_started_and_a_clear_one():
+    scan_of_get_started()
+    clear = make_phantom(seed=3, shape=(48, 96, 96), spacing=(6.25, 4.0, 4.0), options=PhantomOptions(nodules=()))
+    write_dicom_series(clear, "clear")
+    with Path("annotations.csv").open("a") as table:
+        table.write(f"{clear.scan.series_uid},,,,\n")
 
 
 def lidc_case():
@@ -79,7 +88,7 @@ def a_run_of_seven_patients():
         x, y, z = phantom.scan.ct.geometry.center
         rows.append(f"1.2.{k},{x},{y},{z},9" if k % 2 else f"1.2.{k},,,,")
     Path("annotations.csv").write_text("\n".join(rows))
-    app(
+    program()(
         ["run", "SCANS", "--annotations", "annotations.csv", "--recipe", "tiny.toml", "--out", "OUT"],
         result_action="return_value",
     )
@@ -125,16 +134,18 @@ def nothing():
     [
         ("get-started.md", nothing),
         ("python.md", a_scan_and_a_run),
+        ("from-the-tutorial.md", nothing),
         ("dicom.md", nothing),
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
         ("runs.md", scans_for_a_run),
+        ("score.md", a_scan_and_a_run),
         ("dsb2017.md", patients),
         ("labels.md", own_labels),
         ("tables.md", nothing),
         ("lidc.md", lidc_case),
         ("folds.md", a_run_of_seven_patients),
-        ("frameworks.md", scan_of_get_started),
+        ("frameworks.md", scan_of_get_started_and_a_clear_one),
     ],
 )
 def test_a_page_runs_and_prints_what_it_shows(name, prepare, tmp_path, monkeypatch):
@@ -207,7 +218,7 @@ def test_commands_that_pages_name_exist(name):
     text = pages.read_page(name)
     code = "".join(code for kind, code in pages.blocks(text) if not kind.startswith(("python", "toml")))
     named = set(re.findall(r"^(?:\$ )?hilum ([a-z]+)", code, re.MULTILINE)) | set(re.findall(r"`hilum ([a-z]+)", text))
-    assert named <= set(app)
+    assert named <= set(program())
 
 
 def test_every_public_name_is_in_one_group_of_the_reference():

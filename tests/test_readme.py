@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import hilum
-from hilum.cli import app
+from hilum.cli import program
 from hilum.io.annotations.luna import read_annotations
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
@@ -42,7 +42,7 @@ def test_the_five_lines_run(tmp_path, monkeypatch):
 
 def test_every_command_shown_exists_and_every_file_linked_is_there():
     shown = set(re.findall(r"\.venv/bin/hilum (\w+)", TEXT))
-    assert shown <= set(app)
+    assert shown <= set(program())
     assert {"run", "info", "convert", "lungs", "nodules", "stats", "recipe"} <= shown
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", TEXT) if "://" not in link]
     assert len(links) > 5

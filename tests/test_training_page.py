@@ -10,7 +10,7 @@ import pages
 import pytest
 
 from hilum import batch, cli
-from hilum.cli import app
+from hilum.cli import program
 from hilum.io.scan_files import read
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
@@ -54,13 +54,13 @@ def test_the_commands_and_examples_run_in_their_order(folder, monkeypatch, capsy
             exec(block, names)  # noqa: S102 - our own page
         for line in block.splitlines() if not kind else ():
             assert cli.main(shlex.split(line)[1:]) == 0, line
-    assert [kind for kind, _ in blocks].count("python") == 4
+    assert [kind for kind, _ in blocks].count("python") == 5
     told = capsys.readouterr().out
     assert "SLICES: 1 nodules of 1 scans, three slices each" in told
     assert "PATCHES: 5 patches at nodules, 3 elsewhere, of 1 scans" in told
     assert "CPM 0.6000" in told
     assert (folder / "froc.png").stat().st_size > 5000
-    assert told.count("True") == 1
+    assert told.count("True") == 2
     assert names["varied"][1]["image"].shape == (48, 48, 48)
     assert names["images"].shape[1:] == (48, 48, 48)
     assert set(names["item"]) == set(re.search(r"An item is a dict: (.*?)\.\n", TEXT, re.DOTALL)[1].split("`")[1::2])
@@ -78,7 +78,7 @@ def test_every_command_named_exists():
     code = "\n".join(re.findall(r"^hilum .*|`hilum [^`]+`", TEXT, re.MULTILINE))
     named = set(re.findall(r"hilum (\w+) ", code)) - {"does"}  # a sentence may begin with "hilum does"
     assert {"run", "slices", "patches", "froc", "stats"} <= named
-    assert named <= set(app)
+    assert named <= set(program())
 
 
 def test_torchs_loader_runs_where_torch_is_there(folder, monkeypatch):

@@ -33,7 +33,7 @@ MISSED = 60 * MB
 LOOK = """
 import json, mmap, os, sys
 hoard, cache, readings, written, file = *map(int, sys.argv[1:5]), sys.argv[5]
-from hilum.batch.limits import free_memory
+from hilum._os.memory import free_memory
 free_memory()  # what it imports is there
 held = mmap.mmap(-1, hoard)
 for _ in range(hoard >> 20):

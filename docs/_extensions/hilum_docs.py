@@ -16,7 +16,7 @@ from rich.console import Console
 from sphinx_gallery.scrapers import figure_rst
 
 import hilum
-from hilum.cli import app as program
+from hilum.cli import program
 
 WIDTH = 88
 CHINESE = "zh/"
@@ -63,7 +63,7 @@ def command_page():
     """The page of the command line, as Markdown."""
     parts = ["# Command line", "What each command says of itself; this page is made when the documentation is built."]
     parts += [_section("hilum", help_of([]), level=2)]
-    for words in every_command(program):
+    for words in every_command(program()):
         parts.append(_section(f"hilum {' '.join(words)}", help_of(words), level=1 + min(len(words), 2)))
     return "\n\n".join(parts) + "\n"
 
@@ -83,7 +83,7 @@ def help_of(words):
     """The help of a command, as a terminal of fixed width shows it."""
     told = io.StringIO()
     console = Console(file=told, width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
-    program.help_print(list(words), console=console)
+    program().help_print(list(words), console=console)
     return "\n".join(line.rstrip() for line in told.getvalue().strip().splitlines())
 
 

@@ -14,6 +14,7 @@ from .errors import SeriesError as SeriesError
 from .errors import UnknownScanError as UnknownScanError
 from .errors import UnsupportedError as UnsupportedError
 from .geometry import Geometry as Geometry
+from .io.annotations.detections import write_detections as write_detections
 from .io.annotations.table_rows import TableColumns as TableColumns
 from .io.inspect import Series as Series
 from .io.labels.attach import attach_labels as attach_labels
@@ -36,6 +37,10 @@ from .ops.nodules.masks import mask_nodules as mask_nodules
 from .ops.nodules.outlines import consensus_mask as consensus_mask
 from .ops.nodules.outlines import reading_mask as reading_mask
 from .ops.nodules.readings import agreement as agreement
+from .ops.patches.predictions import Detection as Detection
+from .ops.patches.predictions import Prediction as Prediction
+from .ops.patches.windows import Windows as Windows
+from .ops.patches.windows import windows as windows
 from .ops.reorient import reorient as reorient
 from .ops.resample import resample as resample
 from .ops.resample import resampled_geometry as resampled_geometry
@@ -61,6 +66,10 @@ from .train.augment import Augment as Augment
 from .train.batches import batches as batches
 from .train.dataset import PatchDataset as PatchDataset
 from .train.folder import PatchFolder as PatchFolder
+from .train.mask_scores import CaseScore as CaseScore
+from .train.mask_scores import LabelScore as LabelScore
+from .train.mask_scores import Score as Score
+from .train.mask_scores import score as score
 from .viewer.notebook import show as show
 from .volume import Mask as Mask
 from .volume import Volume as Volume

@@ -37,7 +37,7 @@ def demo(out: Path) -> str:
     phantom = make_phantom(seed=2017, shape=(140, 256, 256), spacing=(2.5, 1.4, 1.4))  # about a second on a laptop
     series = write_dicom_series(phantom, out / "input" / "series")
     annotations, series_uid = out / "input" / "annotations.csv", hilum.read(series).series_uid
-    with annotations.open("w", newline="") as file:
+    with annotations.open("w", encoding="ascii", newline="") as file:
         table = csv.writer(file)
         table.writerow(["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"])
         table.writerows([series_uid, *nodule.center, nodule.diameter_mm] for nodule in phantom.scan.nodules)

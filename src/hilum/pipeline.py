@@ -1,6 +1,6 @@
 """Preprocess one scan. This module alone decides the order of the steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,13 +67,40 @@ def preprocess(scan: Scan, recipe: Recipe | str | Path) -> Scan:
     >>> hilum.preprocess(scan, hilum.recipe("default").replace(resample__spacing_mm=6.0)).ct.spacing
     (6.0, 6.0, 6.0)
     """
-    scan, recipe = scan_of(scan), recipes.recipe(recipe)
+    scan = scan_of(scan)
+    return preprocess_beside(scan, recipes.recipe(recipe), lambda: scan)
+
+
+def preprocess_beside(scan: Scan, recipe: Recipe, labeled: Callable[[], Scan]) -> Scan:
+    """Do as `preprocess` does, while another thread reads the scan's label files.
+
+    Parameters
+    ----------
+    scan : Scan
+        Without label maps.
+    recipe : Recipe
+        Every choice.
+    labeled : callable
+        Returns the same scan with label maps and with more notes at the end. Called once.
+
+    Returns
+    -------
+    Scan
+        As `preprocess` returns it for the labeled scan.
+    """
     _check_input(scan)
+    notes_before = len(scan.notes)
     scan = require_readers(scan, least=recipe.nodules.min_readers)
     ct = _to_output_grid(scan.ct, recipe)
     given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
     workers = recipe.compute.workers
-    placed = begin(lambda: place_label_maps(scan, ct.geometry, recipe), workers=workers)  # beside the lungs
+
+    def place() -> tuple[Mapping[str, LabelMap], tuple[Note, ...]]:
+        full = labeled()
+        maps, notes = place_label_maps(full, ct.geometry, recipe)
+        return maps, (*full.notes[notes_before:], *notes)
+
+    placed = begin(place, workers=workers)  # beside the lungs
     lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=workers)
     label_maps, label_notes = placed()
     nodule_mask, drawn = None, recipe.nodules

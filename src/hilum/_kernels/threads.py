@@ -9,6 +9,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
+from hilum._os.processes import call_in_fork, count_cores
 from hilum.errors import check_number
 
 T = TypeVar("T")
@@ -28,12 +29,7 @@ def count_workers(workers: int) -> int:
         At least 1.
     """
     check_number("workers", workers)
-    if workers > 0:
-        return int(workers)
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not available on every system
-        return os.cpu_count() or 1
+    return int(workers) if workers > 0 else count_cores()
 
 
 def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 1, slabs: int = 0) -> None:
@@ -116,5 +112,4 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="hilum")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child process has none of its parent's threads
+call_in_fork(_pool.cache_clear)  # a child process has none of its parent's threads

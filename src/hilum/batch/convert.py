@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from hilum.batch import lock, output_folder
+from hilum.batch.cluster.run import make_on_cluster
 from hilum.batch.limits import Limits, check_workers
 from hilum.batch.run import record_rows
 from hilum.batch.supervisor import Watch, make_rows
@@ -49,6 +50,7 @@ def convert_run(
     file_format: str,
     workers: int | None = None,
     limits: Limits | None = None,
+    scheduler: str = "",
     watch: Watch = lambda _: None,
 ) -> Generator[Row]:
     """Convert a finished run to another format, in a new folder; scans that it already has are kept.
@@ -66,6 +68,9 @@ def convert_run(
         process converts all scans. The result is the same.
     limits : Limits, optional
         The limits of one scan in a worker process.
+    scheduler : str
+        The address of a Dask scheduler whose workers convert the scans, or ``local``, as in `hilum.batch.process`. All
+        of them must see both folders under the same paths.
     watch : callable
         Called with the ids of the scans in progress whenever they change.
 
@@ -77,7 +82,8 @@ def convert_run(
     Raises
     ------
     InputError
-        If the run has not ended, its own files are damaged, it already has this format, or a package is missing.
+        If the run has not ended, its own files are damaged, it already has this format, a package is missing, or the
+        cluster does not fulfill its contract.
     OutputError
         If the new folder cannot be written or is used for something else, or the machine has a fault that every scan
         would meet.
@@ -102,7 +108,9 @@ def convert_run(
             else:
                 ref = ScanRef("", row.id, finished.scans_folder(folder) / row.id)
                 waiting.append(Conversion(ref, recipe, out, run=run, row=row, before=before))
-        made = stack.enter_context(closing(make_rows(waiting, workers, limits or Limits(), watch)))
+        make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler and waiting else make_rows
+        make_new = partial(make_new, workers=workers, limits=limits or Limits(), watch=watch)
+        made = stack.enter_context(closing(make_new(waiting)))
         complete = True
         for row in record_rows(itertools.chain(known, made), ledger, out):
             complete = complete and (row.status in FINISHED or rows[row.id].status not in FINISHED)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from hilum._os import is_alive, is_here, lock_handle, parse_process, this_process
+from hilum._os.files import lock_handle
+from hilum._os.identity import is_alive, is_here, parse_process, this_process
 from hilum.errors import OutputError
 from hilum.io import atomic, files
 
@@ -28,7 +29,7 @@ _MAX_BYTES = 4096
 
 
 class LockHolder(msgspec.Struct, frozen=True):
-    """The content of a lock file: ``process`` is a formatted `hilum._os.Process`, ``run`` a random name."""
+    """The content of a lock file: ``process`` is a formatted `hilum._os.identity.Process`, ``run`` a random name."""
 
     host: str
     pid: int
@@ -120,7 +121,8 @@ def _write_holder(handle: int, run: str) -> bool:
     holder = LockHolder(socket.gethostname(), os.getpid(), str(this_process()), run)
     with suppress(OSError):
         os.ftruncate(handle, 0)
-        os.pwrite(handle, msgspec.json.encode(holder), 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, msgspec.json.encode(holder))
         os.fsync(handle)  # workers on other machines read it
         return True
     return False
@@ -130,7 +132,8 @@ def _lock(handle: int, wait_seconds: float) -> bool:
     until = time.monotonic() + wait_seconds
     while True:
         if (locked := lock_handle(handle)) is None:
-            return _file_id(handle) not in _held_here and not _may_be_alive(_decode(os.pread(handle, _MAX_BYTES, 0)))
+            os.lseek(handle, 0, os.SEEK_SET)
+            return _file_id(handle) not in _held_here and not _may_be_alive(_decode(os.read(handle, _MAX_BYTES)))
         if locked or time.monotonic() > until:
             return locked
         time.sleep(0.02)

@@ -54,7 +54,7 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
                 do = "give --overwrite to replace them, or another --out"
                 raise OutputError("holds results of another recipe", where=out, do=do, code="exists")
     with atomic.atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _is_as_written(path: Path) -> bool:

@@ -14,7 +14,9 @@ from multiprocessing.connection import wait
 import msgspec
 
 from hilum._kernels.threads import count_workers
-from hilum.batch.limits import Limits, count_processes, is_stopped, memory_per_process, resident_bytes
+from hilum._os.children import KILLED, is_stopped
+from hilum._os.memory import resident_bytes
+from hilum.batch.limits import Limits, count_processes, memory_per_process
 from hilum.batch.task import OUT_OF_MEMORY, Task, failed_row
 from hilum.batch.worker import READY, Worker, start
 from hilum.errors import OutputError
@@ -201,7 +203,7 @@ class WorkerPool:
             return worker.process.wait(_KILL_SECONDS)
         except subprocess.TimeoutExpired:
             self._unreaped.append(worker.process)
-            return -signal.SIGKILL
+            return KILLED
 
     def _fails_to_start(self, worker: Worker) -> bool:
         return worker.job is not None and not worker.ready and worker.seconds > _START_SECONDS

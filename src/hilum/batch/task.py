@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 import msgspec
 
+from hilum._kernels.threads import begin
 from hilum.batch import identity, lock
 from hilum.datasets import DATASETS, survey
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
@@ -16,7 +17,7 @@ from hilum.io.labels.attach import attach_labels
 from hilum.io.read_options import ReadOptions
 from hilum.outputs import findings, finished, reasons, records, store
 from hilum.outputs.ledger import Row, Status
-from hilum.pipeline import preprocess, preview_of, promised_parts
+from hilum.pipeline import preprocess_beside, preview_of, promised_parts
 from hilum.recipe_sections import Compute
 from hilum.recipes import Recipe, recipe_fingerprint
 from hilum.scan import Note, Scan
@@ -161,8 +162,7 @@ def _make(task: Task) -> Row:
     recipe_sha256 = recipe_fingerprint(recipe)
     if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
         raise OutputError("is of another recipe", where=folder, do="give --overwrite", code="exists")
-    scan = _load(ref, recipe, before)
-    ready = preprocess(scan, recipe)
+    scan, ready = _load_and_preprocess(ref, recipe, before)
     if recipe.output.series_uid == "hash":
         ready = _hide_series_uid(ready)
     record = store.store_scan(
@@ -183,16 +183,20 @@ def _make(task: Task) -> Row:
     return finished_row(folder, record, stamp=stamp)
 
 
-def _load(ref: ScanRef, recipe: Recipe, before: identity.InputSnapshot) -> Scan:
-    """Load a scan. If its files changed meanwhile, the result does not count, and neither does a refusal."""
+def _load_and_preprocess(ref: ScanRef, recipe: Recipe, before: identity.InputSnapshot) -> tuple[Scan, Scan]:
+    """Load a scan, and preprocess it while its label files are read.
+
+    If a file changed meanwhile, the result does not count, and neither does a refusal.
+    """
     try:
-        options = ReadOptions.of_recipe(recipe.read)
-        scan = attach_labels(DATASETS[ref.dataset].load(ref, options=options), ref.label_files)
+        scan = DATASETS[ref.dataset].load(ref, options=ReadOptions.of_recipe(recipe.read))
+        labeled = begin(lambda: attach_labels(scan, ref.label_files), workers=recipe.compute.workers)
+        ready = preprocess_beside(scan, recipe, labeled)
     except HilumError:
         identity.check_unchanged(ref, before)
         raise
     identity.check_unchanged(ref, before)
-    return scan
+    return scan, ready
 
 
 def _hide_series_uid(scan: Scan) -> Scan:

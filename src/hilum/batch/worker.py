@@ -4,28 +4,26 @@ A socket carries jobs in and rows out. Workers are always started from one threa
 Linux the kernel kills a worker when the thread that started it ends, and the caller's thread may end long before.
 """
 
-import ctypes
 import functools
 import os
-import signal
 import subprocess
-import sys
 import threading
-import time
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
+from hilum._os.children import Channel, end_with, start_python
+from hilum._os.processes import ending_signals
 from hilum.batch.task import Task
 
 Started = Future[subprocess.Popen[bytes]]
 
 READY = "ready"  # the message of a worker that has imported everything
 
-IGNORED = ("SIGINT", "SIGHUP", "SIGTERM")  # sent to all processes of a run, of which only the supervisor handles them
+IGNORED = ["SIGINT", *(number.name for number in ending_signals())]
+"""The signals that are sent to all processes of a run, of which only the supervisor handles them."""
 
 _COMMAND = (
     "import signal; [signal.signal(signal.Signals[name], signal.SIG_IGN) for name in {ignored}]; "
@@ -39,35 +37,19 @@ def main(handle: int, parent: int) -> None:
     Parameters
     ----------
     handle : int
-        The file descriptor of the connection.
+        The number that the system gave to the connection.
     parent : int
         The process number of the supervisor.
     """
-    _die_with(parent)
+    end_with(parent)
     from hilum.io.dicom import reader  # noqa: F401 - what a scan needs is imported before the first one
     from hilum.io.volumes import metaimage, nifti  # noqa: F401 - as above
 
-    pipe = Connection(handle)
+    pipe = Channel(handle)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(READY)
         while True:
             pipe.send(pipe.recv().make())
-
-
-def _die_with(parent: int) -> None:
-    """End this process when its parent ends, because nobody would collect its results.
-
-    On Linux the kernel does it. Elsewhere a thread checks; it is delayed while compiled code holds the GIL.
-    """
-    with suppress(OSError, AttributeError):  # only Linux has prctl
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
-    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-
-
-def _exit_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)  # sys.exit would end this thread only
 
 
 @dataclass(eq=False)
@@ -79,7 +61,7 @@ class Worker:
     """
 
     process: subprocess.Popen[bytes]
-    pipe: Connection
+    pipe: Channel
     ready: bool = False
     job: Task | None = None
     attempt: int = 1
@@ -111,29 +93,28 @@ def start() -> Worker:
 
 
 @functools.cache
-def _starter(_pid: int) -> SimpleQueue[tuple[Connection, Started]]:
+def _starter(_pid: int) -> SimpleQueue[tuple[Channel, Started]]:
     """The requests to the starting thread of a process; a forked process has no copy of the thread."""
-    queue: SimpleQueue[tuple[Connection, Started]] = SimpleQueue()
+    queue: SimpleQueue[tuple[Channel, Started]] = SimpleQueue()
     # A daemon thread ends with the process, not with the main thread.
     threading.Thread(target=_start_requested, args=(queue,), name="hilum-starter", daemon=True).start()
     return queue
 
 
-def _start_requested(queue: SimpleQueue[tuple[Connection, Started]]) -> None:
+def _start_requested(queue: SimpleQueue[tuple[Channel, Started]]) -> None:
     while True:
         there, started = queue.get()
         try:
-            started.set_result(_spawn(there.fileno()))
+            started.set_result(_spawn(there))
         except BaseException as problem:  # noqa: BLE001 - passed to the caller
             started.set_exception(problem)
         finally:
             there.close()
 
 
-def _spawn(handle: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-c", _COMMAND.format(ignored=IGNORED, handle=handle, parent=os.getpid())]
-    # Libraries print to stderr; stdout is for results.
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[handle])  # noqa: S603 - our own command
+def _spawn(there: Channel) -> subprocess.Popen[bytes]:
+    program = _COMMAND.format(ignored=IGNORED, handle=there.fileno(), parent=os.getpid())
+    return start_python(["-P", "-c", program], there, out=2)  # libraries print to stderr; stdout is for results
 
 
 def _kill(started: Started) -> None:

@@ -1,52 +1,86 @@
 """The command line: a command parses its arguments, calls the library once, and prints."""
 
+import atexit
+import gc
+import os
 import sys
-from collections.abc import Callable, Sequence
-
-from cyclopts import App, CycloptsError
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, NoReturn
 
 import hilum
-from hilum.cli import exports, folds, plots, recipes, runs, scans
-from hilum.cli.status import ALL_WELL, REFUSED, UNREAD, USAGE, describe_interrupt, exit_status, raise_on_signals
+from hilum.cli.status import (
+    ALL_WELL,
+    INTERRUPTED,
+    REFUSED,
+    UNREAD,
+    USAGE,
+    describe_interrupt,
+    exit_status,
+    raise_on_signals,
+)
 from hilum.console import OutputLostError, lenient_streams, print_error
 from hilum.errors import HilumError
 
-_Commands = tuple[Callable[..., int | None], ...]
+if TYPE_CHECKING:
+    from cyclopts import App
 
-COMMANDS: _Commands = (
-    runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,
-    runs.store, folds.folds, exports.slices, exports.patches, exports.froc, scans.view,
+    from hilum.cli import options as options
+
+COMMANDS = (
+    "runs:run", "runs:demo", "scans:info", "scans:convert", "scans:lungs", "scans:nodules", "runs:stats", "runs:report",
+    "runs:verify", "runs:store", "folds:folds", "exports:slices", "exports:patches", "exports:froc", "exports:score",
+    "scans:view",
 )  # fmt: skip
-GROUPS: tuple[tuple[str, str, _Commands], ...] = (
-    ("recipe", "List, show and check recipes.", (recipes.list_, recipes.show, recipes.check)),
+"""Each command: its module here, imported when the command is used, and its function."""
+
+GROUPS = (
+    ("recipe", "List, show and check recipes.", ("recipes:list_", "recipes:show", "recipes:check")),
     ("plot", "Draw a picture of a scan.", (
-        plots.histogram, plots.montage, plots.surface, plots.steps, plots.nodules, plots.window, plots.compare,
-        plots.overview,
+        "plots:histogram", "plots:montage", "plots:surface", "plots:steps", "plots:nodules", "plots:window",
+        "plots:compare", "plots:overview",
     )),
     ("export", "Write a finished output in the format of another program.", (
-        exports.nnunet, exports.monai, exports.seg, exports.coco3d, exports.csv,
+        "exports:nnunet", "exports:monai", "exports:seg", "exports:coco3d", "exports:csv",
     )),
 )  # fmt: skip
 
-PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
+PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc", "score"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""
 
 HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
 
 
+_PATHS = {"info": 1, "convert": 2}
+"""Commands of `hilum.cli.scans` that many scripts call, and how many paths they take: with paths alone they start at
+once, since the parser takes longer to load than numpy."""
+
 _PURPOSE = "Chest CT scans in, training-ready and geometry-true data out."
 
-# A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
-app = App(
-    name="hilum", help=_PURPOSE, version=hilum.__version__, help_format="plaintext", suppress_keyboard_interrupt=False
-)
-for _command in COMMANDS:
-    app.command(_command)
-for _name, _help, _commands in GROUPS:
-    _group = App(name=_name, help=_help, help_format="plaintext")
-    for _command in _commands:
-        _group.command(_command)
-    app.command(_group)
+
+def program(name: str = "") -> "App":
+    """Make the parser of the command or group with this name; of all of them if there is none."""
+    from cyclopts import App  # late: it loads as slowly as numpy
+
+    import_module("hilum.cli.options")  # the annotations of a command name it
+    # A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
+    app = App(
+        name="hilum", help=_PURPOSE, version=hilum.__version__, help_format="plaintext",
+        suppress_keyboard_interrupt=False,
+    )  # fmt: skip
+    commands = [command for command in COMMANDS if command.endswith(f":{name}")]
+    groups = [group for group in GROUPS if group[0] == name]
+    for command in commands if commands or groups else COMMANDS:
+        app.command(_function(command))
+    for group_name, purpose, members in groups if commands or groups else GROUPS:
+        group = App(name=group_name, help=purpose, help_format="plaintext")
+        for member in members:
+            group.command(_function(member))
+        app.command(group)
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,14 +105,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(words, debug=debug)
 
 
+def start() -> NoReturn:
+    """Run the command line as the whole of a process, and end the process.
+
+    Python would take apart every module before it ends, a tenth of the time that a short command takes. What registered
+    a function to run at the end still gets it; worker processes and their threads end as Python ends them.
+    """
+    status = main()
+    if "multiprocessing" in sys.modules or status >= INTERRUPTED:
+        sys.exit(status)
+    atexit._run_exitfuncs()  # noqa: SLF001 - Python has no other name for it
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
 def _run(words: list[str], *, debug: bool) -> int:
     """Run one command and print an error as one line."""
     try:
         with raise_on_signals():
-            status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as problem:
-        print_error(f"{problem}; see 'hilum --help'")
-        return USAGE
+            status = _call(words)
     except OutputLostError as lost:
         if lost.closed:
             return UNREAD
@@ -94,3 +141,28 @@ def _run(words: list[str], *, debug: bool) -> int:
         print_error(str(problem) if isinstance(problem, HilumError) else unexpected)
         return REFUSED
     return status if isinstance(status, int) else ALL_WELL
+
+
+def _call(words: list[str]) -> int | None:
+    """Parse the words and call the command that they name."""
+    name, *rest = words or [""]
+    if _PATHS.get(name) == len(rest) and all(rest) and not any(word.startswith("-") for word in rest):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would start and end without any work
+        gc.set_threshold(100_000)  # imports make many objects and no garbage
+        done: int | None = _function(f"scans:{name}")(*map(Path, rest))
+        return done
+    from cyclopts import CycloptsError
+
+    try:
+        status: int | None = program(name)(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as problem:
+        print_error(f"{problem}; see 'hilum --help'")
+        return USAGE
+    return status
+
+
+def _function(command: str) -> FunctionType:
+    """Import a command of `COMMANDS`."""
+    module, _, name = command.partition(":")
+    function: FunctionType = getattr(import_module(f"hilum.cli.{module}"), name)
+    return function

@@ -1,7 +1,5 @@
 """The program as ``python -m hilum.cli``."""
 
-import sys
+from hilum.cli import start
 
-from hilum.cli import main
-
-sys.exit(main())
+start()

@@ -56,7 +56,14 @@ def nnunet(
 
 
 def monai(
-    folder: RunFolder, /, *, out: Path, labels: str = "", validation: str = "", overwrite: Overwrite = False
+    folder: RunFolder,
+    /,
+    *,
+    out: Path,
+    labels: str = "",
+    validation: str = "",
+    testing: str = "",
+    overwrite: Overwrite = False,
 ) -> int:
     """Write a data list for MONAI: images, and boxes of nodules in world coordinates, or masks.
 
@@ -70,16 +77,20 @@ def monai(
         For segmentation: a label map of the run, or lungs. Without it the list is for detection.
     validation
         The fold for validation; the first fold by default.
+    testing
+        The fold for testing; none by default.
     """
     from hilum.export.boxes import write_monai
 
     if labels:
         from hilum.export.monai_masks import write_monai_masks
 
-        listed = write_monai_masks(folder, out, labels=labels, validation=validation, overwrite=overwrite)
+        listed = write_monai_masks(
+            folder, out, labels=labels, validation=validation, testing=testing, overwrite=overwrite
+        )
         print_result(f"{out}: {listed.scans} scans with {labels}")
         return report_skipped(listed.skipped)
-    made = write_monai(folder, out, validation=validation, overwrite=overwrite)
+    made = write_monai(folder, out, validation=validation, testing=testing, overwrite=overwrite)
     return _report_boxes(out, made, "; boxes are in LPS: set affine_lps_to_ras=True in MONAI")
 
 
@@ -184,6 +195,69 @@ def froc(
 
         plot_files.save_picture(draw(evaluation.score), plot, dpi=120)
     print_result(evaluation_json(evaluation) if json else evaluation_text(evaluation))
+
+
+def score(
+    predictions: Path,
+    truth: Path,
+    /,
+    *,
+    labels: str = "lungs",
+    merge: Flag = False,
+    tolerance_mm: float = 2.0,
+    grid: Literal["same", "world", "voxels"] = "same",
+    allow_missing: Flag = False,
+    patients: Path | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Score predicted masks against true ones: Dice, surface Dice, surface distances and volumes, by case and label.
+
+    For example: hilum score predictions labelsTs --tolerance-mm 1 --out scores.csv
+
+    Parameters
+    ----------
+    predictions
+        Masks in a folder, called as the true ones; one file; or an output folder of 'hilum run'.
+    truth
+        The true masks: a folder, a file, or an output folder of 'hilum run'.
+    labels
+        The mask to take from an output folder: lungs, nodules, or a label map of the run.
+    merge
+        Count all labels of a mask as one.
+    tolerance_mm
+        Surfaces agree within this distance, for the surface Dice.
+    grid
+        A prediction on another grid than its truth is refused, placed by world coordinates, or laid voxel on voxel.
+    allow_missing
+        Leave out true masks without a prediction.
+    patients
+        A CSV file with the columns seriesuid (or the name of the case) and patient_id.
+    bootstrap
+        Bootstrap samples of the patients for the 95 % intervals; 0 for none.
+    seed
+        Seed of the bootstrap samples.
+    out
+        Write a table of the cases (.csv), or everything (.json).
+    """
+    from hilum.export.checked_run import check_output_file
+    from hilum.train.mask_scores import score as compute
+    from hilum.train.mask_scores_files import check_table, score_json, score_text, write_score
+
+    if out is not None:
+        check_table(out)
+        check_output_file(out, overwrite=overwrite)
+    found = compute(
+        predictions, truth, labels=labels, merge=merge, tolerance_mm=tolerance_mm, grid=grid,
+        allow_missing=allow_missing, patients=patients, bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
+    print_notes(found.notes)
+    if out is not None:
+        write_score(found, out)
+    print_result(score_json(found) if json else score_text(found))
 
 
 def slices(

@@ -22,6 +22,9 @@ _LABELS = (
     "'*_seg.nii.gz'; NAME=... names the label map. May be repeated."
 )
 Labels = Annotated[tuple[str, ...], Parameter(help=_LABELS, negative="", n_tokens=1)]
+ViewLabels = Annotated[tuple[str, ...], Parameter(name=("--labels", "--mask"), negative="", n_tokens=1)]
+Regions = Annotated[list[str] | None, Parameter(negative="")]
+Browser = Annotated[bool, Parameter(negative="--no-browser")]
 _SERIES = "If the folder holds several series: Series Instance UID, number in the list of 'hilum info', or kernel."
 Series = Annotated[str, Parameter(help=_SERIES)]
 _PHASE = "If a series holds several volumes at the same positions: value of the attribute that tells them apart."
@@ -32,6 +35,16 @@ MaxGap = Annotated[float | None, Parameter(name="--max-gap-mm", help=_MAX_GAP)]
 _TILT = "Shift the slices of a tilted gantry onto a straight grid; --no-tilt refuses them."
 Tilt = Annotated[bool, Parameter(negative="--no-tilt", help=_TILT)]
 TiltOverride = Annotated[bool | None, Parameter(negative="--no-tilt", help=f"{_TILT} By default as in the recipe.")]
+
+
+def _check_method(_type: object, method: str) -> None:
+    from hilum.ops.lungs.segment import METHODS, MODEL
+
+    if method not in METHODS and not method.startswith(MODEL):
+        raise ValueError(f"expected one of {', '.join(METHODS)}, {MODEL}PATH")
+
+
+Method = Annotated[str, Parameter(validator=_check_method)]
 
 
 def _slope_and_intercept(_type: object, tokens: Sequence[Token]) -> tuple[float, ...]:

@@ -163,6 +163,7 @@ def store(
     workers: Workers = 0,
     timeout: TimeoutMinutes = 30.0,
     memory: MemoryGigabytes = 0.0,
+    scheduler: str = "",
 ) -> int:
     """Store the volumes of a finished output in another format, in a new folder. If interrupted, run it again.
 
@@ -170,13 +171,16 @@ def store(
     ----------
     out
         The new output folder; by default next to the old one, with the format in its name: OUT-b2nd.
+    scheduler
+        Address of a Dask scheduler whose workers convert the scans, or 'local' to start one here; see docs/cluster.md.
     """
     from hilum import batch
     from hilum.outputs.ledger import read_ledger
 
     target = folder.with_name(f"{folder.resolve().name}-{file_format}") if out is None else out
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=1)
-    process = partial(batch.convert_run, folder, target, file_format=file_format, workers=workers, limits=limits)
+    process = partial(batch.convert_run, folder, target, file_format=file_format)
+    process = partial(process, workers=workers, limits=limits, scheduler=scheduler)
     counts, interrupted = _follow(process, target, total=len(read_ledger(folder)))
     if interrupted:
         return interrupted

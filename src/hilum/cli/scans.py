@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any, Literal
 
 import hilum
-from hilum.cli.options import (
-    Consensus,
-    Flag,
-    Json,
-    MaxGap,
-    MinReaders,
-    Phase,
-    ScanSource,
-    Series,
-    Table,
-    Tilt,
-    ValueOptions,
-    Values,
-    VolumeNumber,
-    VolumeOut,
-    table_columns,
-)
+from hilum import cli
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
 from hilum.errors import InputError
@@ -34,25 +16,15 @@ if TYPE_CHECKING:
     from hilum.scan import Note, Scan
 
 
-def _check_method(_type: object, method: str) -> None:
-    from hilum.ops.lungs.segment import METHODS, MODEL
-
-    if method not in METHODS and not method.startswith(MODEL):
-        raise ValueError(f"expected one of {', '.join(METHODS)}, {MODEL}PATH")
-
-
-Method = Annotated[str, Parameter(validator=_check_method)]
-
-
 def info(
     source: Path,
     /,
     *,
-    headers: Flag = False,
-    max_gap_mm: MaxGap = None,
-    tilt: Tilt = True,
-    values: Values = None,
-    json: Json = False,
+    headers: cli.options.Flag = False,
+    max_gap_mm: cli.options.MaxGap = None,
+    tilt: cli.options.Tilt = True,
+    values: cli.options.Values = None,
+    json: cli.options.Json = False,
 ) -> int:
     """Show what a file or folder holds, its problems, and how hilum would handle them.
 
@@ -65,8 +37,8 @@ def info(
     """
     from hilum.io.inspect import inspection_json
 
-    options = _stated(max_gap_mm, values, tilt=tilt)
-    found = hilum.series(source, on_note=_print_short, pixels=not headers, **options)
+    given = _stated(max_gap_mm, values, tilt=tilt)
+    found = hilum.series(source, on_note=_print_short, pixels=not headers, **given)
     print_result(inspection_json(found) if json else inspection_text(found))
     return ALL_WELL if any(series.usable for series in found) else REFUSED
 
@@ -76,17 +48,17 @@ def _print_short(note: Note) -> None:
 
 
 def convert(
-    source: ScanSource,
-    output: VolumeOut,
+    source: cli.options.ScanSource,
+    output: cli.options.VolumeOut,
     /,
     *,
-    series: Series = "",
-    phase: Phase = "",
-    volume: VolumeNumber = None,
-    max_gap_mm: MaxGap = None,
+    series: cli.options.Series = "",
+    phase: cli.options.Phase = "",
+    volume: cli.options.VolumeNumber = None,
+    max_gap_mm: cli.options.MaxGap = None,
     slice_spacing_mm: float | None = None,
-    tilt: Tilt = True,
-    values: Values = None,
+    tilt: cli.options.Tilt = True,
+    values: cli.options.Values = None,
 ) -> None:
     """Write a scan in Hounsfield units on its own grid.
 
@@ -96,28 +68,31 @@ def convert(
         For DICOM slices or frames without positions: distance in mm from one InstanceNumber or frame to the next,
         negative if they count from head to feet.
     """
-    options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
-    scan = _read(source, output, slice_spacing_mm=slice_spacing_mm, **options)
+    from hilum._kernels.threads import begin
+
+    given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
+    scan = _read(source, output, slice_spacing_mm=slice_spacing_mm, **given)
+    described = begin(lambda: describe_volume(scan))
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
-    print_result(f"{output}: {describe_volume(scan)}")
+    print_result(f"{output}: {described()}")
 
 
 def lungs(
-    source: ScanSource,
-    output: VolumeOut,
+    source: cli.options.ScanSource,
+    output: cli.options.VolumeOut,
     /,
     *,
-    method: Method = "hilum",
+    method: cli.options.Method = "hilum",
     dilate_mm: float = 0.0,
     pathology: Literal["include", "exclude"] = "include",
     airways: bool = False,
     background: Literal["corner", "sides"] = "corner",
-    series: Series = "",
-    phase: Phase = "",
-    volume: VolumeNumber = None,
-    max_gap_mm: MaxGap = None,
-    tilt: Tilt = True,
-    values: Values = None,
+    series: cli.options.Series = "",
+    phase: cli.options.Phase = "",
+    volume: cli.options.VolumeNumber = None,
+    max_gap_mm: cli.options.MaxGap = None,
+    tilt: cli.options.Tilt = True,
+    values: cli.options.Values = None,
 ) -> None:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
@@ -154,22 +129,22 @@ def lungs(
 
 
 def nodules(
-    source: ScanSource,
+    source: cli.options.ScanSource,
     annotations: Path,
-    output: VolumeOut,
+    output: cli.options.VolumeOut,
     /,
     *,
-    consensus: Consensus = 0.5,
-    min_readers: MinReaders = 1,
+    consensus: cli.options.Consensus = 0.5,
+    min_readers: cli.options.MinReaders = 1,
     contour_pixel: Literal["exclude", "include"] = "exclude",
-    series: Series = "",
-    phase: Phase = "",
-    volume: VolumeNumber = None,
+    series: cli.options.Series = "",
+    phase: cli.options.Phase = "",
+    volume: cli.options.VolumeNumber = None,
     series_uid: str = "",
-    table: Table = None,
-    max_gap_mm: MaxGap = None,
-    tilt: Tilt = True,
-    values: Values = None,
+    table: cli.options.Table = None,
+    max_gap_mm: cli.options.MaxGap = None,
+    tilt: cli.options.Tilt = True,
+    values: cli.options.Values = None,
 ) -> None:
     """Write a nodule mask on the scan's own grid.
 
@@ -182,15 +157,16 @@ def nodules(
     series_uid
         Series Instance UID of the scan in the annotations, if its file does not state it.
     """
+    from hilum.cli.options import table_columns
     from hilum.ops.nodules import masks, outlines, readings
     from hilum.ops.nodules.axes import note_axes
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
     readings.check_readers(min_readers)
-    options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
+    given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     columns = table_columns(table)
-    read = _read(source, output, annotations=annotations, columns=columns, series_uid=series_uid, **options)
+    read = _read(source, output, annotations=annotations, columns=columns, series_uid=series_uid, **given)
     scan = readings.require_readers(read, least=min_readers)
     print_notes((*scan.notes[len(read.notes) :], *note_outside(scan, scan.ct), *note_axes(scan, scan.ct)))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
@@ -198,10 +174,10 @@ def nodules(
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
 
 
-def _stated(max_gap_mm: float | None, values: ValueOptions | None, *, tilt: bool) -> dict[str, Any]:
+def _stated(max_gap_mm: float | None, values: cli.options.ValueOptions | None, *, tilt: bool) -> dict[str, Any]:
     """Options of the command line as `hilum.read` takes them."""
-    given = {} if values is None else asdict(values)
-    return {"max_gap_mm": max_gap_mm, "tilt": "correct" if tilt else "refuse", **given}
+    stated = {} if values is None else asdict(values)
+    return {"max_gap_mm": max_gap_mm, "tilt": "correct" if tilt else "refuse", **stated}
 
 
 def _chosen(series: str, phase: str, volume: int | None) -> dict[str, Any]:
@@ -210,13 +186,14 @@ def _chosen(series: str, phase: str, volume: int | None) -> dict[str, Any]:
 
 def _read(source: Path, output: Path, *, annotations: Path | None = None, **options: Any) -> Scan:
     """Read a CT scan as `hilum.read` with these options, for a volume that can be written to `output`."""
-    from hilum.io.annotate import check_annotated
     from hilum.io.scan_files import check_is_ct
     from hilum.io.volumes.formats import check_output
 
     check_output(output)
     scan = check_is_ct(hilum.read(source, annotations=annotations, **options), source)
     if annotations is not None:
+        from hilum.io.annotate import check_annotated
+
         check_annotated(scan, annotations, columns=options.get("columns"))
     print_notes(scan.notes)
     return scan
@@ -227,19 +204,19 @@ def view(
     /,
     *,
     annotations: Path | None = None,
-    table: Table = None,
-    labels: Annotated[tuple[str, ...], Parameter(name=("--labels", "--mask"), negative="", n_tokens=1)] = (),
+    table: cli.options.Table = None,
+    labels: cli.options.ViewLabels = (),
     label_grid: Literal["world", "voxels"] = "world",
-    roi: Annotated[list[str] | None, Parameter(negative="")] = None,
+    roi: cli.options.Regions = None,
     original: Path | None = None,
-    series: Series = "",
-    phase: Phase = "",
-    volume: VolumeNumber = None,
-    max_gap_mm: MaxGap = None,
-    tilt: Tilt = True,
-    values: Values = None,
+    series: cli.options.Series = "",
+    phase: cli.options.Phase = "",
+    volume: cli.options.VolumeNumber = None,
+    max_gap_mm: cli.options.MaxGap = None,
+    tilt: cli.options.Tilt = True,
+    values: cli.options.Values = None,
     port: int = 0,
-    browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
+    browser: cli.options.Browser = True,
 ) -> None:
     """Look at a scan or a finished output in the browser: slices, lungs, nodules, label maps, 3-D. All data stay here.
 
@@ -263,6 +240,7 @@ def view(
     browser
         Open a browser; hilum prints a single-use address for one browser in any case.
     """
+    from hilum.cli.options import table_columns
     from hilum.viewer import server, sources
 
     def ready(address: str) -> None:
@@ -276,7 +254,7 @@ def view(
         print_stderr("could not start a browser: open the address above")
 
     server.check()
-    options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
-    options |= {"annotations": annotations, "columns": table_columns(table), "original": original}
-    opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **options)
+    given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
+    given |= {"annotations": annotations, "columns": table_columns(table), "original": original}
+    opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **given)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hilum._os.processes import ending_signals
+
 ALL_WELL, REFUSED, USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
@@ -16,7 +18,7 @@ class Terminated(KeyboardInterrupt):
 def raise_on_signals() -> Iterator[None]:
     """Make signals raise `Terminated` in the main thread; those that are ignored, as with nohup, stay ignored."""
     is_main = threading.current_thread() is threading.main_thread()
-    ours = [number for number in _signals() if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    ours = [number for number in ending_signals() if is_main and signal.getsignal(number) == signal.SIG_DFL]
     for number in ours:
         signal.signal(number, _raise)
     try:
@@ -36,12 +38,7 @@ def exit_status(interrupt: KeyboardInterrupt) -> int:
     return 128 + int(interrupt.args[0]) if isinstance(interrupt, Terminated) else INTERRUPTED
 
 
-def _signals() -> list[signal.Signals]:
-    """List what batch systems and service managers send, and what a closed terminal sends; Windows has no SIGHUP."""
-    return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
 def _raise(number: int, _frame: object) -> None:
-    for other in _signals():  # a second signal must not interrupt the cleanup
+    for other in ending_signals():  # a second signal must not interrupt the cleanup
         signal.signal(other, signal.SIG_IGN)
     raise Terminated(number)

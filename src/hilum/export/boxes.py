@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import hilum
-from hilum.errors import FormatError, InputError
+from hilum.errors import FormatError
 from hilum.export.checked_run import annotated_run, check_output_file, checked_run, image_name
+from hilum.export.held_out import divide, fold_entry
 from hilum.export.label_boxes import Bounds, LabelBox, label_boxes
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
@@ -69,8 +70,9 @@ def labeled_run(folder: AnyRun, labels: str) -> tuple[list[ListedScan], list[Ski
 def write_boxes_csv(folder: AnyRun, out: Path, *, labels: str = NODULES, overwrite: bool = False) -> BoxExport:
     """Write one row per nodule: its box in voxels and in the world, its scan, its patient's fold.
 
-    Of a label map, a row is a connected part (26 neighbors) of a label: ``nodule`` is its number in the scan,
-    ``label`` its name, ``diameter_mm`` that of the sphere with its volume, the box that of its voxels.
+    A scan without a box has no row; `write_coco3d` lists it. Of a label map, a row is a connected part (26 neighbors)
+    of a label: ``nodule`` is its number in the scan, ``label`` its name, ``diameter_mm`` that of the sphere with its
+    volume, the box that of its voxels.
 
     Parameters
     ----------
@@ -175,8 +177,13 @@ def _annotation(number: int, image: int, box: LabelBox) -> dict[str, Any]:
     return {**ids, **nodule, "bbox": bbox, "area": round(float(np.prod(size)), 6), "bbox_world": world}
 
 
-def write_monai(folder: AnyRun, out: Path, *, validation: str = "", overwrite: bool = False) -> BoxExport:
-    """Write a data list: ``training`` and ``validation``, each a list of ``image``, ``box`` and ``label``.
+def write_monai(
+    folder: AnyRun, out: Path, *, validation: str = "", testing: str = "", overwrite: bool = False
+) -> BoxExport:
+    """Write a data list: ``training``, ``validation`` and ``testing``, each a list of ``image``, ``box`` and ``label``.
+
+    A scan without nodules has an empty ``box``. JSON cannot say its shape, (0, 6), so a chain of MONAI's transforms
+    begins with a step that does, as in docs/frameworks.md. ``fold`` is the fold of the scan's patient, if it has one.
 
     Parameters
     ----------
@@ -185,7 +192,9 @@ def write_monai(folder: AnyRun, out: Path, *, validation: str = "", overwrite: b
     out : Path
         A .json; images are named relative to `folder`, which is the ``base_dir`` of ``load_decathlon_datalist``.
     validation : str
-        The fold for validation; by default the first one, if the scans have folds.
+        The fold for validation; by default the first one, if the scans have several folds.
+    testing : str
+        The fold for testing; by default none.
     overwrite
         As for `write_boxes_csv`.
 
@@ -203,19 +212,18 @@ def write_monai(folder: AnyRun, out: Path, *, validation: str = "", overwrite: b
     run = open_run(folder)
     scans, skipped = annotated_run(run)
     check_nifti(scans, run.folder)
-    validation_fold = choose_validation(scans, validation, run.folder, skipped)
-    data: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
-    nodules = 0
-    for scan in scans:
-        boxes = list(nodule_boxes(scan))
-        nodules += len(boxes)
-        part = "validation" if validation_fold and scan.patient_fold == validation_fold else "training"
-        numbers = [[*map(float, box.world.center), *[box.diameter_mm] * 3] for box in boxes]
-        classes = [0] * len(boxes)  # MONAI's detectors count them from 0
-        data[part].append({"image": image_name(scan), "box": numbers, "label": classes})
+    parts = divide(scans, run.folder, skipped, validation=validation, testing=testing)
+    data = {name: [_monai_entry(scan) for scan in listed] for name, listed in parts.items()}
     with atomic_path(out) as partial:
         partial.write_bytes(json_bytes(data))
-    return BoxExport(scans=len(scans), nodules=nodules, skipped=skipped)
+    entries = [entry for listed in data.values() for entry in listed]
+    return BoxExport(scans=len(entries), nodules=sum(len(entry["box"]) for entry in entries), skipped=skipped)
+
+
+def _monai_entry(scan: ListedScan) -> dict[str, Any]:
+    boxes = [[*map(float, box.world.center), *[box.diameter_mm] * 3] for box in nodule_boxes(scan)]
+    classes = [0] * len(boxes)  # MONAI's detectors count them from 0
+    return {"image": image_name(scan), "box": boxes, "label": classes, **fold_entry(scan)}
 
 
 def check_nifti(scans: list[ListedScan], folder: Path) -> None:
@@ -223,14 +231,3 @@ def check_nifti(scans: list[ListedScan], folder: Path) -> None:
     if any(scan.format_of() != "nifti" for scan in scans):
         what = "is not stored as NIfTI, from which MONAI reads where voxels are in the world"
         raise FormatError(what, where=folder, do="convert it with 'hilum store DIR --format nifti'")
-
-
-def choose_validation(scans: list[ListedScan], chosen: str, folder: Path, skipped: list[Skip]) -> str:
-    """Check the fold that was chosen for validation, or choose the first one; empty without folds, which is noted."""
-    folds = sorted({scan.patient_fold for scan in scans} - {""})
-    if chosen and chosen not in folds:
-        what = f"no scan is in the fold {chosen!r} (folds: {', '.join(folds) or 'none'})"
-        raise InputError(what, where=folder, do="choose one of them", code="option")
-    if not folds:
-        skipped.append(Skip(scan="", code="no-folds", reason="no scan has a fold: 'validation' is empty"))
-    return chosen or (folds[0] if folds else "")

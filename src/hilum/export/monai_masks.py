@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from hilum.errors import MissingInputError
-from hilum.export.boxes import BoxExport, check_nifti, choose_validation, labeled_run
+from hilum.export.boxes import BoxExport, check_nifti, labeled_run
 from hilum.export.checked_run import check_output_file, checked_run, image_name
+from hilum.export.held_out import divide, fold_entry
 from hilum.io.atomic import atomic_path
 from hilum.outputs.finished import LABELS
 from hilum.outputs.records import json_bytes
@@ -14,15 +15,15 @@ from hilum.train.label_maps import LUNG_CLASSES
 
 
 def write_monai_masks(
-    folder: AnyRun, out: Path, *, labels: str, validation: str = "", overwrite: bool = False
+    folder: AnyRun, out: Path, *, labels: str, validation: str = "", testing: str = "", overwrite: bool = False
 ) -> BoxExport:
-    """Write a data list: ``training`` and ``validation``, each a list of ``image`` and ``label``, which are files.
+    """Write a data list: ``training``, ``validation`` and ``testing``, each a list of ``image`` and ``label``, files.
 
     ``labels`` in it has the names of the values in the masks, as in a dataset.json of the Medical Decathlon.
 
     Parameters
     ----------
-    folder, out, validation, overwrite
+    folder, out, validation, testing, overwrite
         As for `hilum.export.boxes.write_monai`.
     labels : str
         The name of a label map, or ``"lungs"`` for hilum's own.
@@ -46,12 +47,11 @@ def write_monai_masks(
         part = f"{LABELS}/{labels}"
         scans, skipped, values = labeled_run(run, labels)
     check_nifti(scans, run.folder)
-    fold = choose_validation(scans, validation, run.folder, skipped)
+    parts = divide(scans, run.folder, skipped, validation=validation, testing=testing)
     data: dict[str, Any] = {"labels": {"0": "background", **{str(value): name for name, value in values.items()}}}
-    data |= {"training": [], "validation": []}
-    for scan in scans:
-        kind = "validation" if fold and scan.patient_fold == fold else "training"
-        data[kind].append({"image": image_name(scan), "label": image_name(scan, part)})
+    for name, listed in parts.items():
+        data[name] = [{"image": image_name(s), "label": image_name(s, part), **fold_entry(s)} for s in listed]
     with atomic_path(out) as partial:
         partial.write_bytes(json_bytes(data))
-    return BoxExport(scans=len(scans), nodules=len(scans), skipped=skipped)
+    count = sum(map(len, parts.values()))
+    return BoxExport(scans=count, nodules=count, skipped=skipped)

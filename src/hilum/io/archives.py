@@ -6,12 +6,12 @@ before it is written: its name must stay inside, the bytes and members are limit
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum._os.folders import temporary_folder
 from hilum.errors import HilumError
 from hilum.io import unfinished
 from hilum.io.unpacking import PLAUSIBLE_RATIO, SUFFIXES, unpack
@@ -84,6 +84,8 @@ def opened(path: Path) -> Iterator[Opened]:
     if not is_archive(path):
         yield Opened(path, path)
         return
+    import tempfile  # late: few archives are read
+
     temporary = Path(tempfile.gettempdir())
     unfinished.sweep_once(temporary)
     folder = unfinished.unfinished_folder(temporary / "archive")
@@ -123,9 +125,7 @@ def opened_member(path: Path) -> Iterator[Path]:
 
 def sweep() -> None:
     """Remove the private folders that killed processes left."""
-    # Not `gettempdir`, whose first call writes a file to try a folder: most runs open no archive.
-    folder = Path(tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - as Python's tempfile does
-    unfinished.sweep(folder, nameless=False)
+    unfinished.sweep(temporary_folder(), nameless=False)
 
 
 def is_packed_slice(name: str) -> bool:

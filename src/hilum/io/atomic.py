@@ -8,13 +8,12 @@
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hilum._os import lock_handle, sync_folder
+from hilum._os.files import held, hint, open_handle, rename, sync_file, sync_folder
 from hilum.errors import HilumError, OutputError
 from hilum.io import errno_faults, unfinished
 
@@ -46,18 +45,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     suffixes = final.name[-7:] if final.name.lower().endswith(".nii.gz") else final.suffix
     temporary = final.with_name(unfinished.unfinished_name(suffixes))
     with refusing_writes(final):
-        # Not with tempfile, which sets the permissions 0600 whatever the umask.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        lock_handle(handle)
+        temporary.touch(exist_ok=False)  # not with tempfile, which sets the permissions 0600 whatever the umask
         try:
-            yield temporary
-            _sync(temporary)
-            temporary.replace(final)
+            with held(temporary):
+                yield temporary
+                _sync(temporary)
+                rename(temporary, final, replace=True)
         except BaseException:  # also after an interrupt
             temporary.unlink(missing_ok=True)
             raise
-        finally:
-            os.close(handle)
         sync_folder(final.parent)
 
 
@@ -82,27 +78,27 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     """
     unfinished.sweep_once(final.parent)
     partial = unfinished.unfinished_folder(final)
-    handle = -1
+    made = None
     try:
         partial.mkdir(parents=True)
-        handle = os.open(partial, os.O_RDONLY)
-        lock_handle(handle)
-        yield partial
-        for path in (*partial.rglob("*"), partial):
-            _sync(path)
-        if not os.path.samestat(os.fstat(handle), partial.lstat()):
-            raise _replaced_by_others(final)
-        _replace(partial, final)
+        made = partial.lstat()
+        with held(partial):  # so that no other folder gets its inode
+            yield partial
+            for path in (*partial.rglob("*"), partial):
+                _sync(path)
+            if not os.path.samestat(made, partial.lstat()):
+                raise _replaced_by_others(final)
+            _replace(partial, final)
         sync_folder(final.parent)
     except OSError as problem:
         if isinstance(problem, OutputError):
             raise
-        if handle >= 0 and not partial.is_dir():
+        if made and not partial.is_dir():
             raise _replaced_by_others(final) from None
         raise write_refused("", problem, where=final) from None
     finally:
-        if handle >= 0:
-            os.close(handle)
+        import shutil  # late: it loads every kind of compression
+
         shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -121,7 +117,7 @@ def open_own_file(path: Path) -> int:
     """
     do = "hilum did not create this file: check it, then remove it"
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        handle = open_handle(path, write=True, follow=False)
     except OSError as problem:
         if path.is_symlink():
             what = "is a link, and hilum would overwrite its target"
@@ -168,7 +164,7 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
         The file or folder that was written.
     """
     fault = errno_faults.write_fault(problem, where=where)
-    do = fault.do if fault else "check the folder, its permissions and space"
+    do = fault.do if fault else hint(problem, where) or "check the folder, its permissions and space"
     reason = problem.strerror or (fault.text if fault else "") or problem
     text = f"{what} cannot be written: {reason}".strip()
     return OutputError(text, where=where, do=do, code=fault.code if fault else "")
@@ -179,9 +175,9 @@ def _replace(partial: Path, final: Path) -> None:
     for _ in range(100):  # others may replace it at the same time
         retired = unfinished.unfinished_folder(final)
         with suppress(FileNotFoundError):
-            final.rename(retired)
+            rename(final, retired)
         try:
-            partial.rename(final)
+            rename(partial, final)
         except OSError as problem:
             if problem.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
                 raise
@@ -201,5 +197,4 @@ def _sync(path: Path) -> None:
     if path.is_dir():
         sync_folder(path)
     else:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(path)

@@ -3,9 +3,10 @@
 import errno
 import os
 import re
-import resource
 from pathlib import Path
 from typing import NamedTuple
+
+from hilum._os.files import limits_file_size
 
 
 class MachineFault(NamedTuple):
@@ -71,7 +72,7 @@ def write_fault(problem: OSError, *, where: Path) -> MachineFault | None:
     if problem.errno is None:
         if not re.fullmatch(r"\d+ requested and \d+ written", str(problem)):  # numpy, of a write that was cut short
             return None
-        return _FULL if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY else _TOO_LARGE
+        return _TOO_LARGE if limits_file_size() else _FULL
     if problem.errno in {errno.EACCES, errno.EPERM}:  # only this file, or the folder for every scan?
         return None if os.access(where.parent, os.W_OK | os.X_OK) else _LOCKED
     return _MEANING.get(problem.errno)

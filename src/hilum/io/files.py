@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from io import BufferedReader, FileIO
 from pathlib import Path
 
+from hilum._os.files import hint, open_handle
 from hilum.errors import FormatError, InputError, InputTypeError, MissingInputError, name_type, one_line
 from hilum.scan import Scan
-from hilum.scan_ref import ScanRef
 from hilum.volume import Volume
 
 HEADER_LIMIT = 65536  # the longest text header that is read, in bytes; real ones have some hundred
@@ -27,8 +27,11 @@ def as_path(given: object) -> Path:
         do = "it is in memory already"
     elif isinstance(given, list | tuple):
         do = "give the folder that holds the files"
-    elif isinstance(given, ScanRef):
-        do = "give its path: ref.path"
+    else:
+        from hilum.scan_ref import ScanRef  # late: only this message needs it
+
+        if isinstance(given, ScanRef):
+            do = "give its path: ref.path"
     raise InputTypeError(f"{name_type(given)} is no path", do=do)
 
 
@@ -60,9 +63,10 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
     if not follow and path.is_symlink():
         raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+        handle = open_handle(path, follow=follow)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingInputError(f"{what} does not exist", where=path, do="check the path and the download") from error
+        do = hint(error, path) or "check the path and the download"
+        raise MissingInputError(f"{what} does not exist", where=path, do=do) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{what} cannot be opened: {reason}", where=path, code="unreadable") from error

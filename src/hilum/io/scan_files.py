@@ -3,12 +3,10 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hilum.errors import FormatError, InputError, MissingInputError, UnsupportedError
 from hilum.io import archives, files, unreadable
-from hilum.io.annotate import annotate
-from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.folders import list_folder
 from hilum.io.names import is_uid
 from hilum.io.read_options import ReadOptions
@@ -17,6 +15,9 @@ from hilum.ops.arguments import expect, volume_of
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
+
+if TYPE_CHECKING:
+    from hilum.io.annotations.table_rows import TableColumns
 
 _NO_SCAN = {
     ".7z", ".bz2", ".csv", ".jpeg", ".jpg", ".json", ".png", ".rar", ".raw", ".toml", ".txt", ".xml", ".xz", ".zraw",
@@ -31,7 +32,7 @@ def read(
     phase: str = "",
     volume: int | None = None,
     annotations: str | Path | None = None,
-    columns: TableColumns | None = None,
+    columns: "TableColumns | None" = None,
     series_uid: str = "",
     max_gap_mm: float | None = None,
     slice_spacing_mm: float | None = None,
@@ -115,6 +116,8 @@ def read(
     scan = replace(scan, series_uid=series_uid or scan.series_uid)
     if table is None:
         return scan
+    from hilum.io.annotate import annotate  # late: most scans are read without a table
+
     return annotate(scan, table, names=() if series_uid else names, columns=columns)
 
 
@@ -131,7 +134,11 @@ def read_member(path: Path, member: str, *, annotations: Path | None = None, **o
         As `read` takes them.
     """
     scan, names = _read_any(path, member, ReadOptions(**options))
-    return scan if annotations is None else annotate(scan, annotations, names=names)
+    if annotations is None:
+        return scan
+    from hilum.io.annotate import annotate
+
+    return annotate(scan, annotations, names=names)
 
 
 def _read_any(path: Path, member: str, options: ReadOptions) -> tuple[Scan, tuple[str, ...]]:

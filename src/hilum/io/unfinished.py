@@ -7,12 +7,12 @@ another container the lock decides, or without locks, an hour without a change.
 
 import os
 import re
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from hilum._os import is_alive, is_here, lock_handle, newest_change, parse_process, this_process
+from hilum._os.files import is_held, newest_change
+from hilum._os.identity import is_alive, is_here, parse_process, this_process
 
 PARTIAL = ".partial-"  # the first characters of the name of an unfinished folder; no finished folder has them
 
@@ -66,7 +66,7 @@ def is_abandoned(path: Path, *, nameless: bool = True) -> bool:
     if writer is not None:
         if (lives := is_alive(writer)) is not None:
             return not lives
-        locked = _is_locked(path)
+        locked = is_held(path)
         if locked or (locked is False and is_here(writer)):
             return not locked
     elif not nameless:
@@ -96,6 +96,8 @@ def remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     else:
+        import shutil  # late: it loads every kind of compression
+
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -108,16 +110,3 @@ def sweep_once(folder: Path) -> None:
     if key not in _swept and not is_unfinished(folder.name):  # a folder of this process contains nothing old
         _swept.add(key)
         sweep(folder, nameless=False)
-
-
-def _is_locked(path: Path) -> bool | None:
-    """Whether another process holds the lock of an unfinished file or folder; None where that is unknown."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        locked = lock_handle(handle)
-        return None if locked is None else not locked
-    finally:
-        os.close(handle)

@@ -3,8 +3,6 @@
 import errno
 import re
 import stat
-import tarfile
-import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +129,8 @@ def _damaged(path: Path, problem: object) -> FormatError:
 
 
 def _unpack_zip(path: Path, target: _Target) -> None:
+    import zipfile  # late: few archives are read
+
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2**16 - 22))
         end = file.read()
@@ -157,7 +157,9 @@ def _unpack_zip(path: Path, target: _Target) -> None:
 
 
 def _unpack_tar(path: Path, target: _Target) -> None:
-    from isal import igzip  # late: few archives are read
+    import tarfile  # late, as above
+
+    from isal import igzip
 
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"  # names can be wrong

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError
+from hilum.ops.bootstrap import interval, resample_counts
 
 Table = NDArray[np.float64]  # rows (x, y, z, value), LPS mm
 Indices = NDArray[np.int64]
@@ -161,8 +162,8 @@ def froc(
     rates, sensitivities = _points(is_hit, ends, np.ones(len(values)), len(scans), total)
     at_rates = np.interp(RATES, rates, sensitivities)
     draws = _bootstrap(is_hit, ends, of_scan, per_scan, bootstrap, seed)
-    low, high = _interval(draws)
-    cpm_low, cpm_high = _interval(draws.mean(axis=1, keepdims=True))
+    low, high = interval(draws)
+    cpm_low, cpm_high = interval(draws.mean(axis=1, keepdims=True))
     return Froc(
         sensitivity=tuple(at_rates.tolist()),
         low=low,
@@ -265,20 +266,10 @@ def _points(is_hit: Table, ends: Indices, weights: Table, scans: int, nodules: i
 
 def _bootstrap(is_hit: Table, ends: Indices, of_scan: Indices, per_scan: Indices, samples: int, seed: int) -> Table:
     """Sensitivities at `RATES` of each sample that contains a nodule, shape (samples, 7)."""
-    generator = np.random.default_rng(seed)
     scans, rows = len(per_scan), []
-    for _ in range(samples):
-        times = np.bincount(generator.integers(scans, size=scans), minlength=scans)
+    for times in resample_counts(scans, samples, seed):
         if nodules := int(times @ per_scan):
             # A scan that was drawn k times gets the weight k.
             points = _points(is_hit, ends, times[of_scan].astype(np.float64), scans, nodules)
             rows.append(np.interp(RATES, *points))
     return np.array(rows).reshape(-1, len(RATES))
-
-
-def _interval(draws: Table) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The values at ranks 2.5 % and 97.5 % of each column."""
-    if not len(draws):
-        return (), ()
-    ranked = np.sort(draws, axis=0)
-    return tuple(ranked[len(draws) * 25 // 1000].tolist()), tuple(ranked[len(draws) * 975 // 1000].tolist())

@@ -76,7 +76,7 @@ def write_checksums(folder: Path, names: Sequence[str]) -> None:
     if path.is_file() and path.read_bytes() == text.encode():
         return
     with atomic.atomic_path(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def remove_checksums(folder: Path) -> None:

@@ -55,6 +55,8 @@ _INFO = (
     "marks-beyond-limit", "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel",
     "patient-in-folds", "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed",
     "scans-without-rows", "several-series", "unknown-patient", "unknown-series", "xray-readings",
+    # About a score of masks.
+    "masks-paired", "prediction-outside", "prediction-without-truth", "truth-without-prediction",
 )  # fmt: skip
 """The stored data are as the files say."""
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -137,7 +137,7 @@ class Ledger(AbstractContextManager["Ledger"]):
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._reader: BinaryIO | None = None
+        self._reader: FileIO | None = None
         self._writer: BinaryIO | None = None
         self._scan_lines()
 
@@ -167,8 +167,12 @@ class Ledger(AbstractContextManager["Ledger"]):
             return None
         if self._reader is None:
             self._reader = files.open_file(self._path, follow=False)
-        handle, offset, size = self._reader.fileno(), self._offsets[scan_id], 4096  # most lines are shorter
-        while b"\n" not in (line := os.pread(handle, size, offset)) and len(line) == size:
+        size = 4096  # most lines are shorter
+        while True:
+            self._reader.seek(self._offsets[scan_id])
+            line = self._reader.read(size) or b""
+            if b"\n" in line or len(line) < size:
+                break
             size *= 2
         return decode_row(line[: line.find(b"\n") + 1])
 
@@ -224,7 +228,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             return
         with atomic.atomic_path(self._path) as partial, partial.open("wb") as file:
             file.writelines(map(encode_row, self.rows()))
-        self.close()
+            self.close()  # Windows replaces no file that is open
         self._scan_lines()
 
     def _add_line(self, row: Row | None, length: int) -> None:

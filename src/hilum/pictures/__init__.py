@@ -5,6 +5,7 @@ Figure: ``from hilum.pictures.montage import montage``. Nothing is shown on a sc
 """
 
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -16,12 +17,12 @@ def _set_matplotlib_folder() -> None:
 
     Otherwise it would make a folder for each process, list the fonts again, and print a warning.
     """
-    if "matplotlib" in sys.modules or os.environ.get("MPLCONFIGDIR") or not sys.platform.startswith("linux"):
+    if "matplotlib" in sys.modules or os.environ.get("MPLCONFIGDIR") or platform.system() != "Linux":
         return
-    home = os.environ.get("HOME") or cache.home()  # matplotlib accepts a relative one too
+    home = os.path.expanduser("~")  # noqa: PTH111 - as matplotlib finds it, also a relative one
     config, fonts = (os.environ.get(name) for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"))
-    folders = (config or (home and f"{home}/.config"), fonts or (home and f"{home}/.cache"))
-    if all(path and _is_writable(Path(path)) for path in folders):
+    folders = (config or f"{home}/.config", fonts or f"{home}/.cache")
+    if all(_is_writable(Path(path)) for path in folders):
         return
     if (folder := cache.private_folder("matplotlib")) is not None:
         os.environ["MPLCONFIGDIR"] = str(folder)

@@ -122,8 +122,8 @@ class AccessPage:
             with suppress(OSError):
                 self._folder = Path(tempfile.mkdtemp(prefix="hilum-view-", dir=parent))  # 0700
                 file = self._folder / "open.html"
-                with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-                    out.write(text)
+                with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                    out.write(text.encode())
                 return file
         return None
 

@@ -49,7 +49,7 @@ def build(target: Path) -> None:
     """Compile every level, and link them into `target`."""
     command = [sys.executable, "-m", "hilum._kernels.compile", "--level"]
     with tempfile.TemporaryDirectory() as made:
-        running, objects = [], []
+        running, objects = [], list[Path]()
         for level in levels_of(llvm.get_process_triple()):
             objects.append(Path(made, f"{level.name}.o"))
             asked = {"NUMBA_CPU_NAME": level.processor, "NUMBA_CPU_FEATURES": level.features}
@@ -58,7 +58,7 @@ def build(target: Path) -> None:
         if any(statuses):
             raise SystemExit("the library of kernels was not built: a level could not be compiled")
         linked = Path(made, target.name)
-        link = [*_linker(), *_LINK.get(sys.platform, ["-shared"]), "-o", linked, *objects]
+        link = [*_linker(), *_LINK.get(sys.platform, ["-shared"]), "-o", str(linked), *map(str, objects)]
         subprocess.run(link, check=True)  # noqa: S603 - the linker of the system
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(linked, target.with_name(f"{target.name}.new"))

@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum._os.files import open_handle
+from hilum._os.folders import is_private_group, user_cache, user_number
 from hilum.errors import one_line
 
 POSIX = os.name == "posix"  # on other systems folders of a user are closed to others, and files show no owner
@@ -30,8 +32,6 @@ _CHECKSUM = 32  # bytes of the checksum in front of the content
 
 _ROOT = 0
 _GROUP, _OTHERS = stat.S_IWGRP, stat.S_IWOTH
-_BINARY = getattr(os, "O_BINARY", 0)
-_PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # follow no link, do not wait for a pipe
 
 _log = logging.getLogger("hilum")
 
@@ -102,28 +102,11 @@ def private_folder(name: str) -> Path | None:
     return None
 
 
-def home() -> Path | None:
-    """The user's home folder: an absolute HOME, or what the system has on record; None without either."""
-    named = Path(os.environ.get("HOME", ""))
-    if named.is_absolute():
-        return named
-    with contextlib.suppress(KeyError, RuntimeError):  # a user without an entry, as in some containers
-        if not POSIX:
-            return Path.home()
-        import pwd
-
-        return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    return None
-
-
 def _folders(source: Path) -> Iterator[CacheFolder]:
     if source.is_absolute():  # code from a string has no folder
         yield CacheFolder(source / "__pycache__", source)
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if named.is_absolute():  # XDG requires an absolute path, and others to be ignored
-        yield CacheFolder(named / "hilum" / "kernels")
-    elif (user_home := home()) is not None:
-        yield CacheFolder(user_home / ".cache" / "hilum" / "kernels")
+    if (own := user_cache()) is not None:
+        yield CacheFolder(own / "kernels")
     if (folder := _temporary()) is not None:
         yield CacheFolder(folder)
 
@@ -132,16 +115,12 @@ def _temporary() -> Path | None:
     """The folder for users without a cache folder. Others can predict its name, so its owner is checked."""
     named = Path(os.environ.get("TMPDIR", ""))
     folder = named if named.is_absolute() and named.is_dir() else Path("/tmp")  # noqa: S108 - as Python's tempfile does
-    return folder / f"hilum-{_user_id()}" / "kernels" if POSIX else None
-
-
-def _user_id() -> int:
-    return os.geteuid() if POSIX else _ROOT
+    return folder / f"hilum-{user_number()}" / "kernels" if POSIX else None
 
 
 def _read(folder: CacheFolder, name: str) -> bytes:
     _check_folder(folder)
-    opened = os.open(folder.path / name, os.O_RDONLY | _BINARY | _PLAIN_FILE)
+    opened = open_handle(folder.path / name, follow=False)
     with os.fdopen(opened, "rb") as file:
         status = os.fstat(opened)
         if not stat.S_ISREG(status.st_mode):
@@ -159,7 +138,7 @@ def _read(folder: CacheFolder, name: str) -> bytes:
 
 def _write(folder: CacheFolder, name: str, content: bytes) -> None:
     partial = folder.path / f"{name}.{os.urandom(8).hex()}"
-    opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+    opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(opened, "wb") as file:
             file.write(checksum(name, content) + content)
@@ -179,7 +158,7 @@ def _mode(folder: CacheFolder) -> int:
     """Permissions of new folders, whatever the umask; files get the same without execution."""
     if folder.source is not None:
         return folder.source.stat().st_mode & 0o755 | 0o700
-    return 0o755 if _user_id() == _ROOT else 0o700
+    return 0o755 if user_number() == _ROOT else 0o700
 
 
 def _create(folder: CacheFolder) -> bool:
@@ -189,7 +168,7 @@ def _create(folder: CacheFolder) -> bool:
         missing.append(path)
         path = path.parent
     if missing and folder.source is None:
-        _check_private(path, below=_user_id())
+        _check_private(path, below=user_number())
     created = False
     for path in reversed(missing):
         try:
@@ -212,42 +191,29 @@ def _check_folder(folder: CacheFolder) -> None:
     source, status = folder.source.stat(), folder.path.lstat()
     _check_owner(folder, status, folder.path)
     same_group = source.st_mode & _GROUP and source.st_gid == status.st_gid
-    if status.st_mode & _OTHERS or (status.st_mode & _GROUP and not same_group and not _private_group(status)):
+    if status.st_mode & _OTHERS or (status.st_mode & _GROUP and not same_group and not is_private_group(status)):
         raise _refused("can be written by others", folder.path)
 
 
 def _check_owner(folder: CacheFolder, status: os.stat_result, path: Path) -> None:
-    owners = {_user_id(), _ROOT} if folder.source is None else {_user_id(), _ROOT, folder.source.stat().st_uid}
+    owners = {user_number(), _ROOT} if folder.source is None else {user_number(), _ROOT, folder.source.stat().st_uid}
     if status.st_uid not in owners:
         raise _refused(f"belongs to user {status.st_uid}", path)
 
 
 def _check_private(folder: Path, *, below: int | None = None) -> None:
     """Refuse a folder where, or above which, others than this user and root can write; `below` owns its content."""
-    ours = {_user_id(), _ROOT}
+    ours = {user_number(), _ROOT}
     system = Path("/").lstat().st_uid  # in a container without root another user owns the folders above
     real = Path(os.path.realpath(folder, strict=True))
     for path in (real, *real.parents):
         status = path.lstat()
         if status.st_uid not in (ours if below is None else {*ours, system}):
             raise _refused(f"belongs to user {status.st_uid}", path)
-        open_to_others = status.st_mode & _OTHERS or (status.st_mode & _GROUP and not _private_group(status))
+        open_to_others = status.st_mode & _OTHERS or (status.st_mode & _GROUP and not is_private_group(status))
         if open_to_others and not (status.st_mode & stat.S_ISVTX and below in ours):
             raise _refused("can be written by others", path)
         below = status.st_uid
-
-
-def _private_group(status: os.stat_result) -> bool:
-    """Whether the owner is the only member of a group, as on systems with a group for each user and a umask of 002."""
-    import grp
-    import pwd
-
-    try:
-        group, owner = grp.getgrgid(status.st_gid), pwd.getpwuid(status.st_uid)
-    except KeyError:
-        return False
-    alone = owner.pw_gid == status.st_gid and group.gr_name == owner.pw_name and {*group.gr_mem} <= {owner.pw_name}
-    return alone and status.st_gid != _ROOT  # some containers run all users in the group of root
 
 
 def _refused(what: str, path: Path) -> OSError:

@@ -26,7 +26,7 @@ from hilum._kernels.compile import cache
 from hilum._kernels.compile.definitions import Definition, Intrinsic
 from hilum._kernels.compile.processor import SYMBOL, make_machine, processor
 from hilum._kernels.compile.signatures import Kind
-from hilum._os import lock_handle
+from hilum._os.files import lock_handle
 
 DECIDING = ("BOUNDSCHECK", "CPU_FEATURES", "CPU_NAME", "DEBUGINFO", "DISABLE_INTEL_SVML", "ENABLE_AVX",
             "EXTEND_VARIABLE_LIFETIMES", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")  # fmt: skip

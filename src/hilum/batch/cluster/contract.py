@@ -124,7 +124,7 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
     contract = Contract(run, out, probe_file, token, tuple(inputs), versions)
     try:
         with atomic.refusing_writes(out):
-            probe_file.write_text(token, encoding="ascii")
+            probe_file.write_bytes(token.encode())
             yield contract
     finally:
         for path in (probe_file, *contract.answers.values()):

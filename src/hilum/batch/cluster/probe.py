@@ -97,8 +97,8 @@ def _out_problem(request: dict[str, Any]) -> str:
 
 def _write_problem(request: dict[str, Any]) -> str:
     try:
-        with open(request["answer"], "x", encoding="ascii") as file:  # noqa: PTH123 - as above
-            file.write(request["token"])
+        with open(request["answer"], "xb") as file:  # noqa: PTH123 - as above
+            file.write(request["token"].encode())
             file.flush()
             os.fsync(file.fileno())
     except OSError as problem:

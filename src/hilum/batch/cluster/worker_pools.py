@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from hilum._kernels.threads import count_workers
-from hilum.batch.limits import Limits, free_memory
+from hilum._os.memory import free_memory
+from hilum.batch.limits import Limits
 from hilum.batch.supervisor import WorkerPool
 
 IDLE_SECONDS = 30.0  # how long an idle process is kept; a run that died cannot end its processes

@@ -6,17 +6,19 @@ One wrong row refuses the file.
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import AnnotationError, one_line
+from hilum.errors import AnnotationError, InputError, one_line
 from hilum.io.annotations import csv_tables, luna
-from hilum.io.files import open_file
+from hilum.io.atomic import atomic_path, refusing_writes
+from hilum.io.files import as_path, open_file
 from hilum.io.names import is_uid
+from hilum.ops.patches.predictions import Detection
 from hilum.scan import Note
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -60,6 +62,51 @@ def read_detections(path: Path) -> PointTables:
     if not tables:
         notes.append(Note("no-detections", "the file lists no mark"))
     return PointTables(tables, tuple(notes))
+
+
+def write_detections(path: str | Path, detections: Mapping[str, Iterable[Detection]]) -> None:
+    """Write a detector's marks as ``hilum froc`` reads them.
+
+    Parameters
+    ----------
+    path : str or Path
+        A csv with the columns seriesuid, coordX, coordY, coordZ, diameter_mm and probability: LPS mm, as LUNA16 has it.
+        An existing file is replaced.
+    detections : mapping of str to iterable of Detection
+        By series UID.
+
+    Raises
+    ------
+    InputError
+        If a name is no series UID, or a number is not finite.
+    OutputError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> from pathlib import Path
+    >>> hilum.write_detections("marks.csv", {"1.2.3": [hilum.Detection((-20.0, 10.0, -35.5), 6.2, 0.94)]})
+    >>> print(Path("marks.csv").read_text())
+    seriesuid,coordX,coordY,coordZ,diameter_mm,probability
+    1.2.3,-20.0000,10.0000,-35.5000,6.200,0.94
+    <BLANKLINE>
+    """
+    target = as_path(path)
+    rows = [(uid, *one.center, one.diameter_mm, one.probability) for uid, marks in detections.items() for one in marks]
+    for uid, *numbers in rows:
+        if not _NAME.fullmatch(uid) or not np.isfinite(numbers).all():
+            what = f"the mark {tuple(numbers)} of series {one_line(uid, limit=64)!r} cannot be written"
+            raise InputError(what, do="name a series, and give finite numbers", code="detections")
+    with (
+        refusing_writes(target),
+        atomic_path(target) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "probability"))
+        for uid, x, y, z, diameter, probability in rows:
+            table.writerow((uid, f"{x:.4f}", f"{y:.4f}", f"{z:.4f}", f"{diameter:.3f}", repr(float(probability))))
 
 
 def read_findings(path: Path, *, excluded: bool = False) -> PointTables:

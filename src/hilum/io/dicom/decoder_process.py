@@ -5,19 +5,20 @@ started as a plain interpreter: `multiprocessing` would import the caller's main
 """
 
 import atexit
-import os
-import signal
+import faulthandler
 import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing import Pipe
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, NamedTuple, cast
 
 from numpy.typing import NDArray
 
+from hilum._os.children import Channel, start_python
+from hilum._os.processes import call_in_fork
 from hilum.errors import FormatError, HilumError
 from hilum.io.dicom.records import SliceHeader
 
@@ -28,7 +29,7 @@ _PROGRAM = "import sys; sys.path[:] = {path!r}; from hilum.io.dicom.decoder_proc
 
 class _Decoder(NamedTuple):
     process: subprocess.Popen[bytes]
-    connection: Connection
+    connection: Channel
 
 
 _idle: LifoQueue[_Decoder] = LifoQueue()
@@ -85,15 +86,14 @@ def _forget_all() -> None:
 
 
 atexit.register(_stop_all)
-os.register_at_fork(after_in_child=_forget_all)
+call_in_fork(_forget_all)
 
 
 def _start() -> _Decoder:
     here, there = Pipe()
-    number = there.fileno()
-    program = [sys.executable, "-c", _PROGRAM.format(path=sys.path, number=number)]
+    program = _PROGRAM.format(path=sys.path, number=there.fileno())
     null = subprocess.DEVNULL  # decoders print; a refusal is one line
-    process = subprocess.Popen(program, pass_fds=[number], stdin=null, stdout=null, stderr=null)  # noqa: S603 - this program
+    process = start_python(["-c", program], there, out=null, errors=null)
     there.close()
     return _Decoder(process, here)
 
@@ -117,22 +117,22 @@ def serve(number: int) -> None:
     Parameters
     ----------
     number : int
-        The file descriptor of the connection.
+        The number that the system gave to the connection.
     """
     from hilum.io.dicom.by_pydicom import decode_frames
 
     warnings.simplefilter("ignore")
-    with Connection(number) as connection:
+    with Channel(number) as connection:
         while True:
             try:
                 path, headers = connection.recv()
             except EOFError:
                 return
             limit = int(SECONDS_PER_FRAME * (1 + len(headers)))
-            signal.alarm(limit + 1)  # ends a hanging decoder, even if the parent was killed
+            faulthandler.dump_traceback_later(limit + 1, exit=True)  # ends a hanging one, even if the parent was killed
             try:
                 result: Any = decode_frames(path, headers)
             except HilumError as error:
                 result = error
-            signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()
             connection.send(result)

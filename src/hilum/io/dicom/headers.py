@@ -17,6 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hilum._os.files import READ
 from hilum.io.archives import gunzip, is_packed_slice
 from hilum.io.dicom import fields, records
 from hilum.io.dicom.fields import IMPLICIT, PEEK, PREAMBLE, UNDEFINED, PixelLocation
@@ -220,7 +221,7 @@ def read_headers(root: Path, name: str) -> list[records.SliceHeader] | None:
         If the file cannot be opened or read.
     """
     path = f"{root}{os.sep}{name}"  # making a Path of each name takes longer than opening the file
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    file = os.open(path, READ)
     try:
         size = os.fstat(file).st_size
         layout = _layouts.get(size)

@@ -9,6 +9,7 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.intensity.rescale import ShiftRule, shift, shift_files
+from hilum._os.files import READ, READS_AT_OFFSETS
 from hilum.io.dicom.padding import LOSSY, padding_rule, range_of_bits
 from hilum.io.dicom.records import SliceHeader
 from hilum.io.padding_values import AIR, HIGHEST, LOW, LOWEST
@@ -116,10 +118,11 @@ def _read_some(
     try:
         for _, h, _ in frames:
             if h.path not in files:  # making a Path of each name takes longer than opening the file
-                files[h.path] = os.open(f"{root}{os.sep}{h.path}", os.O_RDONLY | os.O_CLOEXEC)
+                files[h.path] = os.open(f"{root}{os.sep}{h.path}", READ)
         table = [(files[h.path], h.pixel_offset + h.frame * h.frame_bytes, plane) for plane, h, _ in frames]
-        rules = [plan.rule for _, _, plan in frames]
-        rows = shift_files(np.array(table, np.int64), np.array(rules, np.int64), words, out=out)
+        rules = np.array([plan.rule for _, _, plan in frames], np.int64)
+        read = shift_files if READS_AT_OFFSETS else _shift_files
+        rows = read(np.array(table, np.int64), rules, words, out=out)
     except OSError:  # the frames are read again one by one, which tells the reason
         return {}
     finally:
@@ -127,6 +130,19 @@ def _read_some(
             os.close(file)
     stats = {plane: _frame_stats(plan, *row) for (plane, _, plan), row in zip(frames, rows.tolist(), strict=True)}
     return {plane: frame for plane, frame in stats.items() if frame is not None}
+
+
+def _shift_files(
+    frames: NDArray[np.int64], rules: NDArray[np.int64], scratch: NDArray[Any], *, out: NDArray[np.int16]
+) -> NDArray[np.int64]:
+    """Do what `shift_files` does without ``pread``: the interpreter reads each frame."""
+    stats = np.tile(np.array([1, 0, 0, 0, 0, 0], np.int64), (len(frames), 1))
+    for row, (file, offset, plane), rule in zip(stats, frames.tolist(), rules, strict=True):
+        with FileIO(file, closefd=False) as source:
+            source.seek(offset)
+            if source.readinto(scratch.data) == scratch.nbytes:
+                row[:] = shift(scratch, rule, out=out[plane])
+    return stats
 
 
 class _Plan(NamedTuple):

@@ -7,10 +7,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.errors import GeometryError
+from hilum.errors import GeometryError, InputError
 from hilum.volume import AnyVolume
 
 Box = tuple[int, int, int]  # first voxel or size of a box, (z, y, x)
+
+_MOST = 1024  # voxels of a patch along an axis
+
+
+def three_sizes(size: object, what: str = "patch") -> Box:
+    """Give the size of a box along each axis.
+
+    Parameters
+    ----------
+    size : int or sequence of three int, (z, y, x)
+        One number stands for all axes.
+    what : str
+        What has this size, for the message.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or out of range.
+    """
+    given = list(size) if isinstance(size, (list, tuple, np.ndarray)) else [size] * 3
+    sizes = [int(n) for n in given if isinstance(n, (int, np.integer)) and not isinstance(n, bool)]
+    if not len(given) == len(sizes) == 3 or not all(1 <= n <= _MOST for n in sizes):
+        expected = f"expected a whole number, or three (z, y, x), from 1 to {_MOST}"
+        raise InputError(f"the size of a {what} is {size!r}: {expected}", code="option")
+    return sizes[0], sizes[1], sizes[2]
 
 
 def lies_inside(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> bool:

@@ -1,18 +1,12 @@
-"""The operating system: identity and life of processes, locks, forcing folders to the disk."""
+"""The identity of processes, and whether they are alive."""
 
 import os
 import re
-import socket
-import sys
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-if sys.platform != "win32":
-    import fcntl
 
 _TAG = re.compile(r"([0-9a-f]{8})-([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)")
 
@@ -24,13 +18,13 @@ class Process:
     Parameters
     ----------
     machine : str
-        Eight hexadecimal digits that differ for each machine and each of its boots.
+        Eight hexadecimal digits that differ for each machine and, on Linux, each of its boots.
     space : int
         The namespace of `pid`; each container has its own. 0 on systems without namespaces.
     pid : int
         The number that the operating system gave it.
     started : int
-        When it started, in a unit of the system.
+        When it started: on Linux since the boot, elsewhere in milliseconds since 1970.
     """
 
     machine: str
@@ -104,71 +98,6 @@ def is_here(process: Process) -> bool:
     return process.machine == _machine()
 
 
-def lock_handle(handle: int) -> bool | None:
-    """Try to lock an open file or folder exclusively, without waiting.
-
-    Parameters
-    ----------
-    handle : int
-        A file descriptor. The system releases the lock when its last copy is closed, at the latest with the process.
-
-    Returns
-    -------
-    bool or None
-        Whether it is locked now; None if the file system has no locks.
-    """
-    if sys.platform == "win32":
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk, if the file system can do that for folders.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder whose entries were changed.
-    """
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def newest_change(path: Path) -> float:
-    """Find the time of the last change to a file, or to anything in a folder.
-
-    Parameters
-    ----------
-    path : Path
-        Links are not followed.
-
-    Returns
-    -------
-    float
-        Seconds since 1970; 0 if nothing is accessible.
-    """
-    return max(_changes(path), default=0.0)
-
-
-def _changes(path: Path) -> Iterator[float]:
-    with suppress(OSError):
-        yield path.lstat().st_mtime
-        if path.is_dir() and not path.is_symlink():
-            for below in path.rglob("*"):
-                with suppress(OSError):
-                    yield below.lstat().st_mtime
-
-
 @lru_cache(maxsize=4)
 def _process(pid: int) -> Process:
     return Process(_machine(), _space(), pid, _started(pid) or 0)
@@ -178,17 +107,20 @@ def _process(pid: int) -> Process:
 def _machine() -> str:
     try:
         name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        import psutil
+    except (
+        OSError,
+        UnicodeDecodeError,
+    ):  # elsewhere the start of a process is a time of day, so the boot need not count
+        import socket
 
-        name = f"{socket.gethostname()} {psutil.boot_time():.0f}"
+        name = socket.gethostname()
     return f"{zlib.crc32(name.encode('utf-8', 'surrogateescape')):08x}"
 
 
 @lru_cache(maxsize=1)
 def _space() -> int:
     with suppress(OSError):
-        return Path("/proc/self/ns/pid").stat().st_ino
+        return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - one way to every file of /proc
     return 0
 
 
@@ -203,7 +135,7 @@ def _started(pid: int) -> int | None:
     import psutil  # a system without /proc, or one that hides the processes of other users
 
     try:
-        if Path("/proc/self/stat").exists():
+        if os.path.exists("/proc/self/stat"):  # noqa: PTH110 - as above
             return _HIDDEN if psutil.pid_exists(pid) else None
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time() * 1000)
