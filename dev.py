@@ -10,6 +10,7 @@
     python3 dev.py page        build the page of `hilum view` (needs node; done by the set-up too, where node is found)
     python3 dev.py bounds      the quick tests with the lowest dependencies allowed (--newest: with the newest)
     python3 dev.py wheel       build the wheel, install it into an environment of its own, and run the demo there
+    python3 dev.py signatures  renew the list of kernels that a wheel holds, from what the tests (or some files) run
     python3 dev.py lock        renew the lock files in requirements/
     python3 dev.py bench       speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
     python3 dev.py run ...     any hilum command
@@ -24,6 +25,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from threading import Thread
 
@@ -80,7 +82,7 @@ ASK_FRAMEWORKS = [
 def main(words: list[str]) -> int:
     """Run one task and return its exit status."""
     tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "frameworks": frameworks, "page": page,
-             "bounds": bounds, "wheel": wheel, "lock": lock, "bench": bench, "run": run}  # fmt: skip
+             "bounds": bounds, "wheel": wheel, "signatures": signatures, "lock": lock, "bench": bench, "run": run}  # fmt: skip
     if sys.version_info < OLDEST:
         print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -177,6 +179,16 @@ def wheel(_words: list[str]) -> int:
     return call(python, "-P", "-m", "hilum.cli", "demo", "--out", environment / "demo", folder=environment)
 
 
+def signatures(words: list[str]) -> int:
+    """Run the tests, and write the kernels and argument types that they use into the list."""
+    set_up("dev")
+    with tempfile.TemporaryDirectory() as folder:
+        used = Path(folder, "signatures.txt")
+        os.environ["HILUM_KERNEL_SIGNATURES"] = str(used)
+        status = call(PYTHON, "-m", "pytest", *([] if words else SPREAD), *words)
+        return max(status, call(PYTHON, "-m", "hilum._kernels.compile", "--list", used))
+
+
 def make_environment(place: Path) -> tuple[Path, list[str | Path]]:
     """Make an environment beside .venv; its Python, and the words that install something into it."""
     python = place / PYTHON.relative_to(VENV)
@@ -226,7 +238,7 @@ def lock(_words: list[str]) -> int:
     common = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
               "--no-emit-index-url", "--upgrade", "-o"]  # fmt: skip
     compile_: list[str | Path] = [BIN / "uv", "pip", "compile"]
-    run_lock = ["--extra", "plots", "--extra", "viewer", "--group", "build"]
+    run_lock = ["--extra", "compile", "--extra", "plots", "--extra", "viewer", "--group", "build"]
     dev_lock = ["--all-extras", "--group", "dev", "-c", LOCKS["run"]]
     return max(
         call(*compile_, "requirements/bootstrap.in", *common, "requirements/bootstrap.txt"),
