@@ -82,7 +82,8 @@ ASK_FRAMEWORKS = [
 def main(words: list[str]) -> int:
     """Run one task and return its exit status."""
     tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "frameworks": frameworks, "page": page,
-             "bounds": bounds, "wheel": wheel, "signatures": signatures, "lock": lock, "bench": bench, "run": run}  # fmt: skip
+             "bounds": bounds, "wheel": wheel, "signatures": signatures, "lock": lock, "bench": bench,
+             "run": run}  # fmt: skip
     if sys.version_info < OLDEST:
         print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -172,10 +173,13 @@ def wheel(_words: list[str]) -> int:
     dist, environment = ROOT / "dist", ROOT / ".venv-wheel"
     for made in (dist, environment):
         shutil.rmtree(made, ignore_errors=True)
+    if not any(map(shutil.which, ("cc", "clang", "gcc"))):
+        must(BIN / "uv", "pip", "install", "--quiet", "ziglang")  # links the kernels, and is not in the wheel
     must(PYTHON, "-m", "hatchling", "build", "-t", "wheel", "-d", dist)
     python, install = make_environment(environment)
     must(*install, "--require-hashes", "-r", LOCKS["run"])
     must(*install, "--no-deps", *dist.glob("*.whl"))
+    must(BIN / "uv", "pip", "uninstall", "--quiet", "--python", python, "numba", "llvmlite")  # users need no compiler
     return call(python, "-P", "-m", "hilum.cli", "demo", "--out", environment / "demo", folder=environment)
 
 

@@ -183,6 +183,13 @@ def _entry(definition: Kernel, kinds: tuple[Kind, ...]) -> Entry:
 
 def _check_compiler(line: str) -> None:
     """Refuse to compile where the compiler is not installed, in one line that says what to do."""
-    if find_spec("numba") is None or find_spec("llvmlite") is None:
-        what = f"this installation of hilum has no machine code for {line}, and no compiler to make it"
+    if not (_is_installed("numba") and _is_installed("llvmlite")):
+        what = f"this copy of hilum has no machine code for {line.rpartition('._kernels.')[2]}, and no compiler"
         raise UnsupportedError(what, do="pip install 'hilum[compile]'", code="no-compiler")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # somebody forbids the import
+        return False
