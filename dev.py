@@ -9,7 +9,7 @@
     python3 dev.py frameworks  what torch, MONAI, TorchIO, ITK and nnU-Net say of hilum's files (6 GB)
     python3 dev.py page        build the page of `hilum view` (needs node; done by the set-up too, where node is found)
     python3 dev.py bounds      the quick tests with the lowest dependencies allowed (--newest: with the newest)
-    python3 dev.py wheel       build archive and wheel, install the wheel into an environment of its own, and run the demo
+    python3 dev.py wheel       build archive and wheel, install the wheel into an environment of its own, run the demo
     python3 dev.py signatures  renew the list of kernels that a wheel holds, from what the tests (or some files) run
     python3 dev.py lock        renew the lock files in requirements/
     python3 dev.py bench       speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
