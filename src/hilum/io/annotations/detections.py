@@ -89,7 +89,7 @@ def write_detections(path: str | Path, detections: Mapping[str, Iterable[Detecti
         A csv with the columns seriesuid, coordX, coordY, coordZ, diameter_mm and probability: LPS mm, as LUNA16 has it.
         An existing file is replaced.
     detections : mapping of str to iterable of Detection
-        By series UID.
+        By series UID. A diameter of NaN, for an unknown one, is left blank.
 
     Raises
     ------
@@ -122,7 +122,8 @@ def write_detections(path: str | Path, detections: Mapping[str, Iterable[Detecti
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "probability"))
         for uid, x, y, z, diameter, probability in rows:
-            table.writerow((uid, f"{x:.4f}", f"{y:.4f}", f"{z:.4f}", f"{diameter:.3f}", repr(float(probability))))
+            wide = "" if np.isnan(diameter) else f"{diameter:.3f}"
+            table.writerow((uid, f"{x:.4f}", f"{y:.4f}", f"{z:.4f}", wide, repr(float(probability))))
 
 
 def read_findings(path: Path, *, excluded: bool = False) -> PointTables:
