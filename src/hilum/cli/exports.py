@@ -55,6 +55,29 @@ def nnunet(
     return report_skipped(made.skipped)
 
 
+def nndetection(
+    folder: RunFolder, /, *, out: Path, number: int = 501, name: str = "Hilum", overwrite: Overwrite = False
+) -> int:
+    """Write a task for nnDetection: images, masks of nodules as instances, dataset.json, and splits by patient.
+
+    Parameters
+    ----------
+    out
+        The folder det_data; the command creates TaskNUMBER_NAME in it.
+    number
+        Number of the task, 1 to 999.
+    name
+        Name of the task: letters, digits, underscores.
+    """
+    from hilum.export.nndetection import write_nndetection
+
+    made = write_nndetection(folder, out, number=number, name=name, overwrite=overwrite)
+    print_result(f"{made.folder}: {made.nodules} nodules of {made.cases} cases, {made.folds or 'no'} folds")
+    if not made.folds:
+        print_result("the scans have no folds: nnDetection will split the cases at random; see 'hilum folds'")
+    return report_skipped(made.skipped)
+
+
 def monai(
     folder: RunFolder,
     /,
