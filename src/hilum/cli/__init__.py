@@ -52,7 +52,8 @@ def program(name: str = "") -> "App":
     # A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
     app = App(
         name="hilum", help=_PURPOSE, version=hilum.__version__, version_flags=("--version", "-V"),
-        help_format="plaintext", suppress_keyboard_interrupt=False, group_commands=Group("Options", sort_key=len(TASKS)),
+        help_format="plaintext", group_commands=Group("Options", sort_key=len(TASKS)),
+        suppress_keyboard_interrupt=False,
     )  # fmt: skip
     every = [(title, command) for title, commands in TASKS.items() for command in commands]
     chosen = [one for one in every if one[1].name == name]
