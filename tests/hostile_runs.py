@@ -185,6 +185,7 @@ def commands_of(run: Path, inputs: Path, made: Path) -> list[list[str]]:
         ["slices", str(run), "--out", str(made / "slices")],
         ["patches", str(run), "--size", "8", "--out", str(made / "patches")],
         ["export", "nnunet", str(run), "--out", str(made / "raw")],
+        ["export", "nndetection", str(run), "--out", str(made / "det")],
         ["export", "monai", str(run), "--out", str(made / "list.json")],
         ["export", "coco3d", str(run), "--out", str(made / "coco.json")],
         ["export", "csv", str(run), "--out", str(made / "boxes.csv")],

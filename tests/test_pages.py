@@ -139,6 +139,7 @@ def nothing():
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
         ("runs.md", scans_for_a_run),
+        ("faq.md", scans_for_a_run),
         ("score.md", a_scan_and_a_run),
         ("dsb2017.md", patients),
         ("labels.md", own_labels),

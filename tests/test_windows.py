@@ -178,13 +178,18 @@ def test_detections_are_a_table_that_froc_reads(tmp_path):
     }
     hilum.write_detections(tmp_path / "marks.csv", marks)
     assert (tmp_path / "marks.csv").read_text().count("\n") == 4
-    tables, notes = read_detections(tmp_path / "marks.csv")
+    table = read_detections(tmp_path / "marks.csv")
+    tables, notes = table.tables, table.notes
     assert notes == ()
     assert sorted(tables) == ["1.2.3", "1.2.5"]
     assert np.allclose(tables["1.2.3"], [(1.2346, -2, 1000, 0.123456789), (4, 5, 6, 1)])
     assert read_findings(tmp_path / "marks.csv").tables["1.2.5"][0, 3] == 12
     score = hilum.froc(tables, {"1.2.3": np.array([[1.0, -2, 1000, 8.0]])}, ["1.2.3", "1.2.4", "1.2.5"])
     assert score.found == 1
+    unknown = hilum.Detection((1.0, 2.0, 3.0), float("nan"), 0.25)
+    hilum.write_detections(tmp_path / "sizes.csv", {"1.2.5": [unknown, *marks["1.2.5"]]})
+    assert read_detections(tmp_path / "sizes.csv").marks(["1.2.5"])[0] == marks["1.2.5"][0]
+    assert np.isnan(read_detections(tmp_path / "sizes.csv").marks(["1.2.5"])[1].diameter_mm)
     for wrong in ({"a b": marks["1.2.5"]}, {"1.2.3": [hilum.Detection((0.0, float("nan"), 0.0), 1.0, 1.0)]}):
         with pytest.raises(InputError, match="cannot be written"):
             hilum.write_detections(tmp_path / "other.csv", wrong)

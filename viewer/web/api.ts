@@ -20,6 +20,9 @@ export interface Nodule {
   voxels: number | null; readers: Record<string, unknown>[]; scores: Record<string, unknown>;
 }
 
+/** A mark of a detector; `nodule` is the label of the nodule that it hits. */
+export interface Detection { world: Triple; voxel: Triple; diameter_mm: number | null; probability: number; nodule: number | null }
+
 export interface Part { url: string; bytes: number; shape: Triple; unit?: string }
 
 /** `at` is a place in the label, LPS mm. */
@@ -34,6 +37,8 @@ export interface ScanFacts {
   volumes: { ct: Part; original: Part | null; lungs: Part | null; nodules: Part | null };
   surfaces: Record<string, string | null>;
   label_maps: LabelMap[];
+  /** Null where no table of marks was given; the most probable first. */
+  detections: Detection[] | null;
   nodules: Nodule[]; recipe: string | null;
   /** Why nothing vouches for what is shown; empty where the ledger does. */
   doubt: string;

@@ -1,6 +1,7 @@
 // The page of `hilum view`: puts the parts together.
 
 import { getJson, type Session } from "./api";
+import { setUpDetections } from "./detections";
 import { setUpFacts, stepNodule } from "./facts";
 import type { PlaneName } from "./geometry";
 import { setUpKeys } from "./keyboard";
@@ -76,6 +77,7 @@ function setUpButtons(): void {
 
 setUpWindows();
 setUpFacts();
+setUpDetections();
 setUpLabels();
 setUpScans((row) => void openScan(row));
 setUpReview();
@@ -94,7 +96,7 @@ setUpKeys([
   { keys: ["Backspace", "Delete"], shown: "Del", what: "the last measure away", run: () => change({ measures: state.measures.slice(0, -1) }) },
   { keys: ["l"], shown: "l", what: "masks", run: () => change({ masks: !state.masks }) },
   { keys: ["k"], shown: "k", what: "label maps, all or none", run: toggleLabels },
-  { keys: ["r"], shown: "r", what: "rings of the nodules", run: () => change({ rings: !state.rings }) },
+  { keys: ["r"], shown: "r", what: "rings of the nodules, detections", run: () => change({ rings: !state.rings }) },
   { keys: ["x"], shown: "x", what: "lines of the crosshair", run: () => change({ lines: !state.lines }) },
   { keys: ["i"], shown: "i", what: "smooth or bare voxels", run: () => change({ smooth: !state.smooth }) },
   { keys: ["[", "]"], shown: "[ ]", what: "nodule before, next", run: (key) => stepNodule(key === "]" ? 1 : -1) },
@@ -110,7 +112,7 @@ setUpKeys([
   { keys: ["/"], shown: "/", what: "search the scans", run: () => element("search").focus() },
 ]);
 
-watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "plane", "measures", "nodule", "facts", "ct", "original", "lungs", "noduleMask", "layers"], redraw);
+watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "plane", "measures", "nodule", "detection", "facts", "ct", "original", "lungs", "noduleMask", "layers"], redraw);
 watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["facts"], () => {

@@ -1,6 +1,7 @@
 // One plane of one volume on a 2-D canvas: the slice, the masks, the rings, the lines and the letters.
 
-import type { Nodule } from "./api";
+import type { Detection, Nodule } from "./api";
+import { DETECTION, radiusOf, shownProbability } from "./detections";
 import { distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
 import type { Volume } from "./nifti";
 import { labelOverlays } from "./labels";
@@ -141,6 +142,7 @@ export class PlaneView {
     if (index !== null) {
       this.drawImage(volume, index);
       if (state.rings) state.facts?.nodules.forEach((nodule) => this.drawRing(volume, index, nodule, ratio));
+      if (state.rings) state.facts?.detections?.forEach((detection) => this.drawDetection(volume, index, detection, ratio));
       state.measures.forEach((measure) => this.drawMeasure(volume, index, measure, ratio));
     }
     if (state.lines) this.drawLines(volume, ratio);
@@ -192,6 +194,25 @@ export class PlaneView {
     this.context.beginPath();
     this.context.arc(x, y, Math.sqrt(radius ** 2 - away ** 2) * this.scale(), 0, 2 * Math.PI);
     this.context.stroke();
+  }
+
+  /** A diamond as wide as the mark, with its probability; as thick as a ring. */
+  private drawDetection(volume: Volume, index: number, detection: Detection, ratio: number): void {
+    const axes = this.way(volume);
+    const voxel = toVoxel(volume.geometry, detection.world);
+    const away = Math.max(0, Math.abs(voxel[axes.through] - index) - 0.5) * volume.geometry.spacing[axes.through];
+    if (!(away < radiusOf(detection))) return;
+    const [x, y] = this.at(volume, voxel);
+    const half = Math.max(radiusOf(detection) * this.scale(), 5 * ratio);
+    const paint = this.context;
+    paint.strokeStyle = DETECTION;
+    paint.lineWidth = (state.detection === detection ? 2.5 : 1.25) * ratio;
+    paint.beginPath();
+    paint.moveTo(x, y - half);
+    for (const [a, b] of [[x + half, y], [x, y + half], [x - half, y]]) paint.lineTo(a, b);
+    paint.closePath();
+    paint.stroke();
+    this.word(shownProbability(detection), x + half + 3 * ratio, y + 4 * ratio, ratio, DETECTION);
   }
 
   private drawMeasure(volume: Volume, index: number, measure: Measure, ratio: number): void {

@@ -1,6 +1,6 @@
 // What the page shows, in one place; whoever draws it is told when it changes.
 
-import type { Nodule, ScanFacts, ScanRow, Session } from "./api";
+import type { Detection, Nodule, ScanFacts, ScanRow, Session } from "./api";
 import type { PlaneName, Triple } from "./geometry";
 import type { Layer } from "./labels";
 import type { Volume } from "./nifti";
@@ -22,6 +22,7 @@ export interface State {
   crosshair: Triple;
   pointer: Triple | null;
   nodule: Nodule | null;
+  detection: Detection | null;
   center: number;
   width: number;
   masks: boolean;
@@ -39,7 +40,7 @@ export interface State {
 
 export const state: State = {
   session: null, row: null, facts: null, ct: null, original: null, lungs: null, noduleMask: null, layers: [],
-  crosshair: [0, 0, 0], pointer: null, nodule: null, center: -600, width: 1500,
+  crosshair: [0, 0, 0], pointer: null, nodule: null, detection: null, center: -600, width: 1500,
   masks: true, opacity: 0.35, rings: true, lines: true, smooth: true, tool: "crosshair", plane: "axial", alone: null,
   compare: false, measures: [],
 };

@@ -44,7 +44,7 @@ GROUPS = (
         "plots:compare", "plots:overview",
     )),
     ("export", "Write a finished output in the format of another program.", (
-        "exports:nnunet", "exports:monai", "exports:seg", "exports:coco3d", "exports:csv",
+        "exports:nnunet", "exports:nndetection", "exports:monai", "exports:seg", "exports:coco3d", "exports:csv",
     )),
 )  # fmt: skip
 
@@ -146,9 +146,12 @@ def _run(words: list[str], *, debug: bool) -> int:
 def _call(words: list[str]) -> int | None:
     """Parse the words and call the command that they name."""
     name, *rest = words or [""]
-    if _PATHS.get(name) == len(rest) and all(rest) and not any(word.startswith("-") for word in rest):
+    if name in _PATHS:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would start and end without any work
+        # Each voxel is used once. Huge pages are slow to get where a virtual machine has returned its free memory.
+        os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
         gc.set_threshold(100_000)  # imports make many objects and no garbage
+    if _PATHS.get(name) == len(rest) and all(rest) and not any(word.startswith("-") for word in rest):
         done: int | None = _function(f"scans:{name}")(*map(Path, rest))
         return done
     from cyclopts import CycloptsError

@@ -55,6 +55,29 @@ def nnunet(
     return report_skipped(made.skipped)
 
 
+def nndetection(
+    folder: RunFolder, /, *, out: Path, number: int = 501, name: str = "Hilum", overwrite: Overwrite = False
+) -> int:
+    """Write a task for nnDetection: images, masks of nodules as instances, dataset.json, and splits by patient.
+
+    Parameters
+    ----------
+    out
+        The folder det_data; the command creates TaskNUMBER_NAME in it.
+    number
+        Number of the task, 1 to 999.
+    name
+        Name of the task: letters, digits, underscores.
+    """
+    from hilum.export.nndetection import write_nndetection
+
+    made = write_nndetection(folder, out, number=number, name=name, overwrite=overwrite)
+    print_result(f"{made.folder}: {made.nodules} nodules of {made.cases} cases, {made.folds or 'no'} folds")
+    if not made.folds:
+        print_result("the scans have no folds: nnDetection will split the cases at random; see 'hilum folds'")
+    return report_skipped(made.skipped)
+
+
 def monai(
     folder: RunFolder,
     /,
@@ -297,7 +320,7 @@ def patches(
     /,
     *,
     out: Path,
-    size: int = 64,
+    size: str = "64",
     jitter_mm: float = 5.0,
     per_nodule: int = 1,
     negatives: int = 4,
@@ -317,7 +340,7 @@ def patches(
     out
         A folder for images_SCAN.npy, masks_SCAN.npy, index.csv and summary.json.
     size
-        Voxels along each edge.
+        Voxels along each edge, or along z, y and x: 32,64,64.
     jitter_mm
         Largest random shift of a patch from its nodule, along each axis.
     per_nodule
@@ -338,11 +361,15 @@ def patches(
     seed
         Seed; the same seed gives the same bytes.
     """
+    from hilum.ops.patches.boxes import three_sizes
     from hilum.train.patch_records import PatchOptions
     from hilum.train.patches import write_patches
 
+    numbers = [int(part) if part.isdecimal() else 0 for part in size.split(",")]
+    box = three_sizes(numbers if len(numbers) > 1 else numbers[0])
+    voxels = box if len(numbers) > 1 else box[0]
     options = PatchOptions(
-        size=size, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
+        size=voxels, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
         seed=seed, labels=labels,
     )  # fmt: skip
     made = write_patches(

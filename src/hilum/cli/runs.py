@@ -224,17 +224,20 @@ def stats(folder: RunFolder, /, *, json: Json = False) -> None:
     print_result(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
 
 
-def report(folder: RunFolder, /, *, out: Path | None = None) -> None:
+def report(folder: RunFolder, /, *, out: Path | None = None, detections: Path | None = None) -> None:
     """Write one offline HTML page about a finished output: its scans sorted by risk, with pictures.
 
     Parameters
     ----------
     out
         The file to write; by default report.html in the folder.
+    detections
+        A detector's marks, to score on the run: a CSV file with the columns seriesuid, coordX, coordY, coordZ (LPS mm),
+        probability, and diameter_mm if known.
     """
     from hilum.report.page import write_report
 
-    made = write_report(folder, out)
+    made = write_report(folder, out, detections=detections)
     print_result(f"{made.path}: {made.scans} scans, {made.pictures} with pictures, {made.size / 1e6:.1f} MB")
 
 

@@ -208,6 +208,7 @@ def view(
     labels: cli.options.ViewLabels = (),
     label_grid: Literal["world", "voxels"] = "world",
     roi: cli.options.Regions = None,
+    detections: Path | None = None,
     original: Path | None = None,
     series: cli.options.Series = "",
     phase: cli.options.Phase = "",
@@ -233,6 +234,9 @@ def view(
         Place label maps by their geometry, or voxel on voxel if their files state none.
     roi
         For one scan: regions of structure sets and segmentations beside it to show, as 'hilum run' takes them.
+    detections
+        A detector's marks: a CSV file with the columns seriesuid, coordX, coordY, coordZ (LPS mm), probability, and
+        diameter_mm if known.
     original
         For an output folder: the input of that run, to compare with the result.
     port
@@ -255,6 +259,7 @@ def view(
 
     server.check()
     given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
-    given |= {"annotations": annotations, "columns": table_columns(table), "original": original}
+    given |= {"annotations": annotations, "columns": table_columns(table)}
+    given |= {"original": original, "detections": detections}
     opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **given)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

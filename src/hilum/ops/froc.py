@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Geometry
 from hilum.ops.bootstrap import interval, resample_counts
 
 Table = NDArray[np.float64]  # rows (x, y, z, value), LPS mm
@@ -211,6 +212,66 @@ def explain_misses(detections: Mapping[str, Table], nodules: Mapping[str, Table]
     return ""
 
 
+def find_hits(
+    marks: Table,
+    nodules: Table,
+    *,
+    excluded: Table | None = None,
+    threshold: float = -np.inf,
+    most_marks: int = MOST_MARKS,
+) -> tuple[NDArray[np.bool_], int]:
+    """Tell which nodules of a scan are hit by marks of at least some probability, as `froc` counts them.
+
+    Parameters
+    ----------
+    marks, nodules, excluded : ndarray, shape (n, 4)
+        Of one scan, as `froc` takes them.
+    threshold : float
+        The least probability of a mark that counts.
+    most_marks : int
+        As for `froc`.
+
+    Returns
+    -------
+    ndarray of bool, shape (nodules,)
+        Whether each nodule is hit.
+    int
+        The number of false positives.
+    """
+    counted = _most_probable(marks, most_marks)
+    counted = counted[counted[:, 3] >= threshold]
+    on_nodule = _within(nodules, counted)
+    ignored = np.zeros(len(counted), np.bool_) if excluded is None else _within(excluded, counted).any(axis=0)
+    return np.asarray(on_nodule.any(axis=1)), int(np.count_nonzero(~on_nodule.any(axis=0) & ~ignored))
+
+
+def explain_outside(marks: Table, grid: Geometry) -> str:
+    """Explain why marks lie outside their scan: the axes or units in which at least half of them lie inside.
+
+    Parameters
+    ----------
+    marks : ndarray, shape (n, 3) or wider
+        x, y, z.
+    grid : Geometry
+        Of the scan.
+
+    Returns
+    -------
+    str
+        Empty if a mark lies in the scan, or there is none.
+    """
+    points = np.asarray(marks)[:, :3]
+    if not len(points) or grid.contains(points).any():
+        return ""
+    for name, (order, factors) in OTHER_AXES.items():
+        inside = int(np.count_nonzero(grid.contains(points[:, order] * factors)))
+        if 2 * inside >= len(points):
+            return f"no mark lies in the scan, but {name} {inside} of {len(points)} do: they are probably in other axes"
+    return (
+        f"none of the {len(points)} marks lies in the scan: other axes or units (voxels?) than LPS mm, or another scan"
+    )
+
+
 def _distances(marks: Table, nodules: Table) -> Table:
     offsets = marks[:, np.newaxis] - nodules[np.newaxis, :, :3]
     return np.asarray(np.linalg.norm(offsets, axis=2), np.float64)
@@ -236,10 +297,8 @@ def _match(marks: Table, nodules: Table, excluded: Table, most: int) -> tuple[Ta
     Returns the highest probability on each nodule that was hit, the probabilities of the false positives, and the
     numbers of nodules, and of marks that count, are ignored, are repeated, and are beyond the limit.
     """
-    beyond_limit = 0
-    if 0 < most < len(marks):
-        counted = marks[marks[:, 3] > np.sort(marks[:, 3])[-most - 1]]
-        beyond_limit, marks = len(marks) - len(counted), counted
+    counted = _most_probable(marks, most)
+    beyond_limit, marks = len(marks) - len(counted), counted
     on_nodule = _within(nodules, marks)
     is_hit = on_nodule.any(axis=0)
     ignored = ~is_hit & _within(excluded, marks).any(axis=0)
@@ -247,6 +306,11 @@ def _match(marks: Table, nodules: Table, excluded: Table, most: int) -> tuple[Ta
     repeated = np.maximum(on_nodule.sum(axis=1) - 1, 0)
     counts = [len(nodules), len(marks), int(ignored.sum()), int(repeated.sum()), beyond_limit]
     return best[on_nodule.any(axis=1)], marks[~is_hit & ~ignored, 3], counts
+
+
+def _most_probable(marks: Table, most: int) -> Table:
+    """The marks within the limit of a scan; none with the probability of the first one beyond it."""
+    return marks[marks[:, 3] > np.sort(marks[:, 3])[-most - 1]] if 0 < most < len(marks) else marks
 
 
 def _within(findings: Table, marks: Table) -> NDArray[np.bool_]:

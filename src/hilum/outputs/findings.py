@@ -52,9 +52,9 @@ _INFO = (
     "same-series", "table-beside", "unused-table",
     # About a data set or a table of detections.
     "assumed-years", "case-count", "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced",
-    "marks-beyond-limit", "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel",
-    "patient-in-folds", "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed",
-    "scans-without-rows", "several-series", "unknown-patient", "unknown-series", "xray-readings",
+    "detections-outside", "marks-beyond-limit", "no-annotations", "no-dataset-json", "no-detections", "no-labels",
+    "one-channel", "patient-in-folds", "readings-without-scan", "rows-without-scan", "samples-without-nodule",
+    "scans-assumed", "scans-without-rows", "several-series", "unknown-patient", "unknown-series", "xray-readings",
     # About a score of masks.
     "masks-paired", "prediction-outside", "prediction-without-truth", "truth-without-prediction",
 )  # fmt: skip

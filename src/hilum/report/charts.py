@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hilum.ops.froc import RATES, Froc
 from hilum.outputs.parts import PreviewRecord
 from hilum.report.gather import Entry
 from hilum.report.text import html
@@ -111,6 +112,25 @@ def hu_curve(previews: Sequence[PreviewRecord]) -> str:
     caption = f"mean fraction of the voxels in each {step} HU of {len(previews)} scans, on a logarithmic axis"
     curve = f'<polyline class="curve" points="{points}"/>'
     return _figure(f"{title} (HU)", _svg([curve, _axis(), *labels], caption), caption)
+
+
+def froc_curve(score: Froc) -> str:
+    """Draw sensitivity over false positives per scan, 1/8 to 8 on a logarithmic axis, as an HTML figure."""
+    span = math.log2(RATES[-1] / RATES[0])
+
+    def x(rate: float) -> float:
+        return _LEFT + math.log2(rate / RATES[0]) / span * _PLOT
+
+    rates = np.geomspace(RATES[0], RATES[-1], 200)
+    height = np.interp(rates, score.curve[:, 0], score.curve[:, 1])
+    points = " ".join(f"{x(rate):.1f},{_y(y):.1f}" for rate, y in zip(rates.tolist(), height.tolist(), strict=True))
+    bars = zip(RATES, score.low, score.high, strict=False)
+    parts = [f'<path class="axis" d="M{x(r):.1f} {_y(low):.1f}V{_y(high):.1f}"/>' for r, low, high in bars]
+    parts += [f'<polyline class="curve" points="{points}"/>', _axis()]
+    parts += [_below(x(rate), f"1/{round(1 / rate)}" if rate < 1 else f"{rate:g}") for rate in RATES]
+    parts += [_text(_LEFT - 4, _y(y) + 4, f"{y:g}", "end") for y in (0.0, 0.5, 1.0)]
+    caption = f"CPM {score.cpm:.3f} [{score.cpm_low:.3f}, {score.cpm_high:.3f}]: mean of the sensitivities at 1/8 to 8"
+    return _figure("Sensitivity over false positives per scan", _svg(parts, caption), caption)
 
 
 def nice_step(rough: float) -> float:

@@ -12,7 +12,8 @@ from statistics import median
 from string import Template
 
 from hilum.io.atomic import atomic_path
-from hilum.report.charts import charts
+from hilum.report.charts import charts, froc_curve
+from hilum.report.detections import RunDetections, score_run
 from hilum.report.gather import UNLISTED, PageContent, gather
 from hilum.report.risk import LEVELS
 from hilum.report.text import html, json_block
@@ -21,6 +22,7 @@ from hilum.runs.run import AnyRun, open_run
 NAME = "report.html"
 
 _MOST_LABELS = 200  # rows of the table of labels
+_MOST_SCANS = 1000  # rows of the table of detections
 
 STATUSES = {
     "done": "stored without changes to image or geometry",
@@ -40,7 +42,7 @@ class Report:
     pictures: int
 
 
-def write_report(folder: AnyRun, out: Path | None = None) -> Report:
+def write_report(folder: AnyRun, out: Path | None = None, *, detections: Path | None = None) -> Report:
     """Write the page of a run.
 
     Parameters
@@ -49,6 +51,8 @@ def write_report(folder: AnyRun, out: Path | None = None) -> Report:
         The output folder of ``hilum run``, or a `hilum.Run`.
     out : Path, optional
         The file; by default ``report.html`` in the folder.
+    detections : Path, optional
+        A detector's table of marks, to score on the run.
 
     Returns
     -------
@@ -58,17 +62,20 @@ def write_report(folder: AnyRun, out: Path | None = None) -> Report:
     ------
     MissingInputError
         If the folder holds no ledger.
+    AnnotationError
+        If the detections cannot be used, or no scan has annotations.
     OutputError
         If the file cannot be written.
     """
     run = gather(opened := open_run(folder))
+    found = None if detections is None else score_run(detections, opened)
     path = opened.folder / NAME if out is None else out
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(page(run))
+        file.writelines(page(run, found))
     return Report(path, path.stat().st_size, len(run.entries), len(run.pictures))
 
 
-def page(run: PageContent) -> Iterator[str]:
+def page(run: PageContent, detections: RunDetections | None = None) -> Iterator[str]:
     """Generate the page in pieces of HTML; equal for equal runs."""
     style, script = _static("report.css"), _static("report.js")
     yield Template(_static("report.html")).substitute(
@@ -83,6 +90,7 @@ def page(run: PageContent) -> Iterator[str]:
         balance=_balance(run),
         datasets=_datasets(run) + _label_maps(run),
         recipe="\n".join(map(html, run.recipe.splitlines())) or "no recipe.toml",
+        detections="" if detections is None else _detections(detections),
         charts="\n".join(charts(run.entries)),
         levels=json_block(LEVELS),
     )
@@ -182,6 +190,37 @@ def _label_maps(run: PageContent) -> str:
     rest = f"<p>... and {len(rows) - _MOST_LABELS} more labels</p>" if len(rows) > _MOST_LABELS else ""
     hint = f'<p id="labeled">{some} of {finished} finished scans have label maps. Volumes leave out empty labels.</p>'
     return f"<h3>Label maps</h3>{_table(head, rows[:_MOST_LABELS])}{rest}{hint}"
+
+
+def _detections(found: RunDetections) -> str:
+    """The FROC curve of a detector on the run, and its scans, the worst first."""
+    score = found.score
+    rows = [
+        (
+            row.scan_id,
+            row.nodules,
+            row.hits,
+            row.misses,
+            row.false_positives,
+            ", ".join(f"{mm:.1f}" for mm in row.missed_mm),
+        )
+        for row in found.scans
+    ]
+    head = ("scan", "nodules", "hits", "misses", "false positives", "missed (mm)")
+    hits = sum(row.hits for row in found.scans)
+    rate = sum(row.false_positives for row in found.scans) / score.scans
+    told = (
+        f"Marks with a probability of {found.threshold:.4g} or more hit {hits} of {score.nodules} nodules in "
+        f"{score.scans} scans, with {rate:.3g} false positives a scan. Scans with the most misses come first."
+    )
+    if found.not_annotated:
+        told += f" {found.not_annotated} scans without annotations do not count."
+    notes = "".join(f"<li>{html(f'{note.code}: {note.text}')}</li>" for note in found.notes)
+    notes = f"<ul>{notes}</ul>" if notes else ""
+    more = f"<p>... and {len(rows) - _MOST_SCANS} more scans</p>" if len(rows) > _MOST_SCANS else ""
+    drawn = f'<div class="charts">{froc_curve(score)}</div><p id="hits">{html(told)}</p>'
+    title = '<section id="detections" aria-labelledby="detections-title"><h2 id="detections-title">Detections</h2>'
+    return f"{title}{drawn}{notes}{_table(head, rows[:_MOST_SCANS])}{more}</section>"
 
 
 def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import hilum
-from hilum.errors import FormatError, InputError, MissingInputError
+from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError
+from hilum.io.annotations.detections import PointTables, read_detections
 from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.files import read_small
 from hilum.io.labels.attach import attach_labels
 from hilum.io.read_options import ReadOptions
+from hilum.io.volumes.formats import stem_of
 from hilum.ops.nodules.axes import note_axes
 from hilum.outputs import checksums, findings, ledger, parts, records
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, record_sha256
@@ -26,6 +28,7 @@ from hilum.runs.run import open_run
 from hilum.runs.run_scan import RunScan
 from hilum.scan import Scan
 from hilum.scan_ref import LabelGrid, ScanRef
+from hilum.viewer.detections import of_series, shown_detections
 from hilum.viewer.label_overlays import label_files, read_overlays
 from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
@@ -35,7 +38,7 @@ CHANGED = "changed"  # the flag of a scan whose `scan.json` does not match the l
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One scan of the list: its row in the page, and in a run its folder, if it is finished, and its ledger row.
+    """One scan of the list: its row in the page, and in a run its folder and series, if it is finished, and ledger row.
 
     The name is the scan id in a run, otherwise that of the file or folder.
     """
@@ -44,6 +47,7 @@ class Item:
     row: dict[str, Any]
     folder: Path | None = None
     ledger_row: ledger.Row | None = None
+    uid: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,8 @@ class Source:
         The one scan, if the source is not a run.
     originals : mapping of str to ScanRef
         The input of the run's scans, by scan id, if it was given.
+    detections : (Path, PointTables) or None
+        A detector's table of marks, and what it holds.
     """
 
     name: str
@@ -72,6 +78,7 @@ class Source:
     recipe: str | None = None
     scan: Scan | None = None
     originals: Mapping[str, ScanRef] = field(default_factory=dict)
+    detections: tuple[Path, PointTables] | None = None
 
     def session(self, reviews: Mapping[str, Review]) -> dict[str, Any]:
         """The first JSON document that the page reads."""
@@ -99,7 +106,7 @@ class Source:
         """Read a scan and check its files against their checksums; slow."""
         item = self.items[number]
         if self.scan is not None:
-            return view_of_input(self.scan)
+            return self._with_detections(view_of_input(self.scan), item.name)
         if item.folder is None:
             raise MissingInputError("this scan has no output", where=item.name, do="see the run's ledger")
         record, sha256, doubt = self._checked(item, item.folder)
@@ -112,7 +119,19 @@ class Source:
                 check.result()  # if both fail, this error has the cause
         original = self.originals.get(item.name)
         told = {"doubt": doubt, "recipe": self.recipe or ""}
-        return view_of_finished(scan, record, sha256, overlays=overlays, original=original, **told)
+        view = view_of_finished(scan, record, sha256, overlays=overlays, original=original, **told)
+        return self._with_detections(view, item.name)
+
+    def _with_detections(self, view: ScanView, name: str) -> ScanView:
+        """Add the marks of the table to what the page is told of a scan; None without a table."""
+        if self.detections is None:
+            return replace(view, facts={**view.facts, "detections": None})
+        table, tables = self.detections
+        scan = view.scan
+        names = (scan.series_uid, name, stem_of(Path(name)))
+        shown, notes = shown_detections(tables, names, scan.ct.geometry, scan.nodules, table=table)
+        told = [*view.facts["notes"], *({"code": note.code, "text": note.text} for note in notes)]
+        return replace(view, facts={**view.facts, "detections": shown, "notes": told})
 
     def thumbnail(self, number: int) -> bytes | None:
         """The PNG preview of a finished scan."""
@@ -157,6 +176,7 @@ def open_source(
     label_grid: LabelGrid = "world",
     rois: Sequence[str] = (),
     original: Path | None = None,
+    detections: Path | None = None,
     **options: Any,
 ) -> Source:
     """Open a scan or a run.
@@ -177,6 +197,8 @@ def open_source(
         For one scan: the regions of DICOM structure sets and segmentations to show.
     original : Path, optional
         For a run: its input, to compare with the result.
+    detections : Path, optional
+        A detector's table of marks, as `hilum.io.annotations.detections.read_detections` takes it.
     **options
         For one scan: what to read of a DICOM folder, as in `hilum.read`.
 
@@ -189,12 +211,14 @@ def open_source(
     InputError
         If there is nothing to show, or a label map cannot be read or does not belong to the scan.
     """
+    marks = None if detections is None else (detections, read_detections(detections))
     if (path / ledger.NAME).is_file():
         if annotations is not None or columns is not None or labels or rois or ReadOptions(**options) != ReadOptions():
             what = "a run has its own nodules, label maps and scans"
             do = "leave out --annotations, --labels, --roi and the options of reading a scan"
             raise InputError(what, where=path, do=do)
-        return _open_run(path, original)
+        run = _open_run(path, original)
+        return replace(run, detections=_of_run(marks, run)) if marks is not None else run
     if original is not None:
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
@@ -207,7 +231,20 @@ def open_source(
     row = _row(
         name, findings.finished_status(codes), codes, viewable=True, nodules=nodules, label_maps=list(scan.label_maps)
     )
-    return Source(name, (Item(name, row | _grid(scan.ct.shape, scan.ct.spacing)),), scan=scan)
+    item = Item(name, row | _grid(scan.ct.shape, scan.ct.spacing))
+    source = Source(name, (item,), scan=scan, detections=marks)
+    if marks is not None:
+        source.open_scan(0)  # refuses marks that lie elsewhere before a browser starts
+    return source
+
+
+def _of_run(marks: tuple[Path, PointTables], run: Source) -> tuple[Path, PointTables]:
+    """Refuse a table without a mark of any scan of a run."""
+    names = [name for item in run.items for name in (item.uid, item.name)]
+    if marks[1].tables and not any(name in marks[1].tables for name in of_series(marks[1], names)):
+        what = f"no detection is in one of the {len(run.items)} scans of the run"
+        raise AnnotationError(what, where=marks[0], do="check the series UIDs", code="no-row-fits")
+    return marks
 
 
 def _place(scan: Scan) -> Scan:
@@ -232,7 +269,8 @@ def _open_run(folder: Path, original: Path | None) -> Source:
             row["label_maps"] = list(record.label_maps)
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
             row |= _grid(record.geometry.shape, record.geometry.spacing)
-        items.append(Item(name, row, None if scan is None else scan.folder, ledger_row))
+        uid = "" if record is None else record.series_uid
+        items.append(Item(name, row, None if scan is None else scan.folder, ledger_row, uid))
     originals: dict[str, ScanRef] = {}
     if original is not None:  # a run does not store input paths, which can name patients
         from hilum import batch

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from hilum.scan import Note
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LIST_LIMIT = 2**24
+_SIZE = "diameter_mm"
 
 
 class PointTables(NamedTuple):
@@ -30,10 +32,21 @@ class PointTables(NamedTuple):
 
     tables: dict[str, NDArray[np.float64]]
     notes: tuple[Note, ...]
+    diameters: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
+    """Of marks, by series: diameters in mm, NaN where the file states none."""
+
+    def marks(self, names: Iterable[str]) -> tuple[Detection, ...]:
+        """The marks of the first of these names that has some, the most probable first."""
+        name = next((name for name in names if name in self.tables), None)
+        if name is None:
+            return ()
+        rows = zip(self.tables[name].tolist(), self.diameters[name].tolist(), strict=True)
+        made = [Detection((x, y, z), diameter, probability) for (x, y, z, probability), diameter in rows]
+        return tuple(sorted(made, key=lambda one: -one.probability))
 
 
 def read_detections(path: Path) -> PointTables:
-    """Read a detector's marks: seriesuid, coordX, coordY, coordZ, probability.
+    """Read a detector's marks: seriesuid, coordX, coordY, coordZ, probability, and diameter_mm if there is one.
 
     Parameters
     ----------
@@ -43,8 +56,8 @@ def read_detections(path: Path) -> PointTables:
     Returns
     -------
     PointTables
-        The value is the probability: any finite number. Codes of notes: ``"duplicate-detections"``,
-        ``"no-detections"``.
+        The value is the probability: any finite number. A blank diameter, or 0, is unknown. Codes of notes:
+        ``"duplicate-detections"``, ``"no-detections"``.
 
     Raises
     ------
@@ -54,14 +67,17 @@ def read_detections(path: Path) -> PointTables:
     InputError
         If it cannot be opened.
     """
-    tables, repeated = _read_points(path, "detections")
+    rows, repeated = _read_points(path, "detections")
+    tables = {name: table[:, :4] for name, table in rows.items()}
+    sizes = {name: table[:, 4] if table.shape[1] > 4 else np.zeros(len(table)) for name, table in rows.items()}
+    diameters = {name: np.where(size > 0, size, np.nan) for name, size in sizes.items()}
     notes = []
     if repeated:
         what = f"{repeated} marks repeat another to the digit; each counts, as in the official evaluation"
         notes.append(Note("duplicate-detections", what))
     if not tables:
         notes.append(Note("no-detections", "the file lists no mark"))
-    return PointTables(tables, tuple(notes))
+    return PointTables(tables, tuple(notes), diameters)
 
 
 def write_detections(path: str | Path, detections: Mapping[str, Iterable[Detection]]) -> None:
@@ -73,7 +89,7 @@ def write_detections(path: str | Path, detections: Mapping[str, Iterable[Detecti
         A csv with the columns seriesuid, coordX, coordY, coordZ, diameter_mm and probability: LPS mm, as LUNA16 has it.
         An existing file is replaced.
     detections : mapping of str to iterable of Detection
-        By series UID.
+        By series UID. A diameter of NaN, for an unknown one, is left blank.
 
     Raises
     ------
@@ -94,19 +110,16 @@ def write_detections(path: str | Path, detections: Mapping[str, Iterable[Detecti
     """
     target = as_path(path)
     rows = [(uid, *one.center, one.diameter_mm, one.probability) for uid, marks in detections.items() for one in marks]
-    for uid, *numbers in rows:
-        if not _NAME.fullmatch(uid) or not np.isfinite(numbers).all():
-            what = f"the mark {tuple(numbers)} of series {one_line(uid, limit=64)!r} cannot be written"
-            raise InputError(what, do="name a series, and give finite numbers", code="detections")
-    with (
-        refusing_writes(target),
-        atomic_path(target) as partial,
-        partial.open("w", newline="", encoding="utf-8") as file,
-    ):
+    for number, (uid, x, y, z, diameter, probability) in enumerate(rows, 1):
+        if not _NAME.fullmatch(uid) or not np.isfinite([x, y, z, probability]).all() or np.isinf(diameter):
+            what = f"mark {number} cannot be written: its series is no UID, or a number is not finite"
+            raise InputError(what, do="give each series UID its marks", code="detections")
+    with refusing_writes(target), atomic_path(target) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "probability"))
         for uid, x, y, z, diameter, probability in rows:
-            table.writerow((uid, f"{x:.4f}", f"{y:.4f}", f"{z:.4f}", f"{diameter:.3f}", repr(float(probability))))
+            wide = "" if np.isnan(diameter) else f"{diameter:.3f}"
+            table.writerow((uid, f"{x:.4f}", f"{y:.4f}", f"{z:.4f}", wide, repr(float(probability))))
 
 
 def read_findings(path: Path, *, excluded: bool = False) -> PointTables:
@@ -201,10 +214,16 @@ def _read_points(path: Path, kind: luna.TableKind) -> tuple[dict[str, NDArray[np
     """Rows by series, and how many repeat another: nodules and excluded findings count once, other rows every time."""
     table = luna.TABLES[kind]
     series: dict[str, dict[tuple[float, ...], int]] = {}
-    for row in csv_tables.read_rows(path, table.columns, do=f"give a csv with the columns {','.join(table.columns)}"):
+    sized = kind == "detections" and _SIZE in map(str.lower, csv_tables.read_header(path))
+    columns = (*table.columns, _SIZE) if sized else table.columns
+    for row in csv_tables.read_rows(path, columns, do=f"give a csv with the columns {','.join(table.columns)}"):
         if (counts := series.get(row.key)) is None:
             counts = series.setdefault(_check_name(row.key, row.line, path), {})
-        numbers = luna.parse_point(row, table, path)
+        if sized and row.values is not None:
+            point = row._replace(values=row.values[:-1])
+            numbers = *luna.parse_point(point, table, path), _diameter(row.values[-1], row.line, path)
+        else:
+            numbers = luna.parse_point(row, table, path)
         if kind == "excluded" and numbers[3] == 0:
             raise csv_tables.wrong_line(path, row.line, "diameter_mm is 0, expected more, or -1 where it is unknown")
         counts[numbers] = counts.get(numbers, 0) + 1
@@ -214,6 +233,15 @@ def _read_points(path: Path, kind: luna.TableKind) -> tuple[dict[str, NDArray[np
         name: np.array([row for row, times in counts.items() for _ in range(times if keep_all else 1)])
         for name, counts in series.items()
     }, repeats
+
+
+def _diameter(text: str, line: int, path: Path) -> float:
+    """The diameter of a mark; 0 if it is unknown."""
+    text = text.strip()
+    if text and not (csv_tables.is_number(text) and 0 <= float(text) <= luna.MAX_DIAMETER_MM):
+        what = f"{_SIZE} is {one_line(text, limit=30)!r}, expected at most {luna.MAX_DIAMETER_MM:g}, or nothing"
+        raise csv_tables.wrong_line(path, line, what)
+    return float(text or 0)
 
 
 def _check_name(text: str, line: int, path: Path) -> str:

@@ -24,7 +24,7 @@ from hilum.scan import Nodule, Note
 TableKind = Literal["annotations", "candidates", "excluded", "detections"]
 
 _FARTHEST_MM = 1e9
-_MAX_DIAMETER_MM = 500.0
+MAX_DIAMETER_MM = 500.0
 
 
 class PointTable(NamedTuple):
@@ -43,9 +43,9 @@ class PointTable(NamedTuple):
 
 
 TABLES: Mapping[TableKind, PointTable] = {
-    "annotations": PointTable("diameter_mm", 0.0, _MAX_DIAMETER_MM, "more than 0 and at most 500"),
+    "annotations": PointTable("diameter_mm", 0.0, MAX_DIAMETER_MM, "more than 0 and at most 500"),
     "candidates": PointTable("class", -1.0, 1.0, "0 or 1", whole=True),
-    "excluded": PointTable("diameter_mm", -math.inf, _MAX_DIAMETER_MM, "at most 500, or -1 where it is unknown"),
+    "excluded": PointTable("diameter_mm", -math.inf, MAX_DIAMETER_MM, "at most 500, or -1 where it is unknown"),
     "detections": PointTable("probability", -math.inf, sys.float_info.max, "a finite number"),
 }
 """Every kind of table."""
