@@ -9,6 +9,7 @@ FAULTS is that of ``tests/faulty``.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import ctypes
 import fcntl
 import multiprocessing.connection
@@ -75,6 +76,26 @@ def _lock(handle, _mode, count):
         raise PermissionError(13, "Permission denied") from problem
 
 
+def _closed(function):
+    """Rename as Windows does: nothing that this process has open, and nothing over it."""
+
+    def rename(source, target, **options):
+        for path in (os.path.realpath(source), os.path.realpath(target)):
+            if taken := [one for one in _opened() if f"{one}/".startswith(f"{path}/")]:
+                raise PermissionError(13, f"{taken[0]} is open", os.fspath(source))
+        return function(source, target, **options)
+
+    return rename
+
+
+def _opened():
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            yield str(Path(f"/proc/self/fd/{number}").readlink())
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        yield line[73:]
+
+
 class _StartupInfo:
     def __init__(self, *, lpAttributeList):  # noqa: N803 - its name in Windows
         self.handles = lpAttributeList["handle_list"]
@@ -93,7 +114,7 @@ _path = _Module(
 )
 _os = _Module(
     os, NAMES["os"], name="nt", path=_path, O_BINARY=0, set_handle_inheritable=lambda *_: None,
-    **{name: _guarded(vars(os)[name]) for name in _files},
+    **{name: _guarded(vars(os)[name]) for name in _files}, rename=_closed(os.rename), replace=_closed(os.replace),
 )  # fmt: skip
 _channels = _Module(multiprocessing.connection, PipeConnection=multiprocessing.connection.Connection)
 SYSTEM = {
