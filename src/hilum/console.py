@@ -57,7 +57,7 @@ def telling(*, quiet: bool = False, verbose: bool = False, log: Path | None = No
         If the log cannot be opened.
     """
     try:
-        file = None if log is None else log.open("a", encoding="utf-8", errors="backslashreplace")
+        file = None if log is None else log.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as problem:
         what = f"the log cannot be written: {problem.strerror}"
         raise OutputError(what, where=log, do="give --log another file") from problem
