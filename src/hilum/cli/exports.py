@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from hilum.cli import plot_files, status
-from hilum.cli.options import Flag, FoldBy, Json, Overwrite, RunFolder
+from hilum.cli.options import Flag, FoldBy, Json, Out, OutOrNone, Overwrite, RunFolder
 from hilum.console import print_note, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def nnunet(
     folder: RunFolder,
     /,
     *,
-    out: Path,
+    out: Out,
     number: int = 501,
     name: str = "Hilum",
     labels: str = "both",
@@ -56,7 +56,7 @@ def nnunet(
 
 
 def nndetection(
-    folder: RunFolder, /, *, out: Path, number: int = 501, name: str = "Hilum", overwrite: Overwrite = False
+    folder: RunFolder, /, *, out: Out, number: int = 501, name: str = "Hilum", overwrite: Overwrite = False
 ) -> int:
     """Write a task for nnDetection: images, masks of nodules as instances, dataset.json, and splits by patient.
 
@@ -82,7 +82,7 @@ def monai(
     folder: RunFolder,
     /,
     *,
-    out: Path,
+    out: Out,
     labels: str = "",
     validation: str = "",
     testing: str = "",
@@ -117,7 +117,7 @@ def monai(
     return _report_boxes(out, made, "; boxes are in LPS: set affine_lps_to_ras=True in MONAI")
 
 
-def seg(folder: RunFolder, /, *, out: Path, source: list[Path], overwrite: Overwrite = False) -> int:
+def seg(folder: RunFolder, /, *, out: Out, source: list[Path], overwrite: Overwrite = False) -> int:
     """Write lungs, nodules and label maps as DICOM-SEG on the slices of the original series.
 
     Parameters
@@ -135,7 +135,7 @@ def seg(folder: RunFolder, /, *, out: Path, source: list[Path], overwrite: Overw
     return report_skipped(made.skipped)
 
 
-def coco3d(folder: RunFolder, /, *, out: Path, labels: str = "nodules", overwrite: Overwrite = False) -> int:
+def coco3d(folder: RunFolder, /, *, out: Out, labels: str = "nodules", overwrite: Overwrite = False) -> int:
     """Write the boxes of nodules, or of a label map, as COCO instances with a third axis.
 
     Parameters
@@ -150,7 +150,7 @@ def coco3d(folder: RunFolder, /, *, out: Path, labels: str = "nodules", overwrit
     return _report_boxes(out, write_coco3d(folder, out, labels=labels, overwrite=overwrite), labels=labels)
 
 
-def csv(folder: RunFolder, /, *, out: Path, labels: str = "nodules", overwrite: Overwrite = False) -> int:
+def csv(folder: RunFolder, /, *, out: Out, labels: str = "nodules", overwrite: Overwrite = False) -> int:
     """Write the boxes of nodules, or of a label map, as a table: one row each, in voxels and in LPS mm.
 
     Parameters
@@ -233,7 +233,7 @@ def score(
     patients: Path | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
-    out: Path | None = None,
+    out: OutOrNone = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -287,7 +287,7 @@ def slices(
     folder: RunFolder,
     /,
     *,
-    out: Path,
+    out: Out,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     labels: str = "nodules",
     pixels: Literal["stored", "uint8", "int16", "uint16"] = "stored",
@@ -319,7 +319,7 @@ def patches(
     folder: RunFolder,
     /,
     *,
-    out: Path,
+    out: Out,
     size: str = "64",
     jitter_mm: float = 5.0,
     per_nodule: int = 1,
