@@ -58,7 +58,7 @@ class BuiltPartsHook(BuildHookInterface):
 
     def _build_library(self, build_data: dict[str, Any]) -> None:
         self.made = tempfile.mkdtemp()
-        library = Path(self.made, "kernels.dll" if os.name == "nt" else "kernels.so")
+        library = Path(self.made, "kernels.bin")
         command = [sys.executable, "-m", "hilum._kernels.compile", str(library)]
         source = str(Path(self.root, "src"))
         subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=True)  # noqa: S603 - hilum's own

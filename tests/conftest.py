@@ -25,8 +25,9 @@ from hilum.batch import supervisor
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 LONGEST = (
-    "test_kernel_library", "test_pages", "test_viewer_browser", "test_fuzz", "test_lungs", "test_batch", "test_convert", "test_viewer_walk",
-    "test_cluster", "test_plot_command", "test_hostile_runs", "test_kernels", "test_quality", "test_machine",
+    "test_kernel_library", "test_pages", "test_viewer_browser", "test_fuzz", "test_lungs", "test_batch", "test_convert",
+    "test_viewer_walk", "test_cluster", "test_plot_command",
+    "test_hostile_runs", "test_kernels", "test_quality", "test_machine",
     "test_luna16", "test_hostile", "test_stores", "test_real", "test_pictures", "test_dicom", "test_viewer", "test_run",
     "test_kept", "test_scans_index", "test_dicom_values", "test_exports", "test_privacy", "test_degenerate",
 )  # fmt: skip

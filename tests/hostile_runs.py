@@ -97,7 +97,7 @@ def stay_in_this_process() -> None:
     """Let `hilum store` convert scans in this process: the watch sees no other, and none has to be started."""
     from hilum.batch import convert, supervisor
 
-    convert.make_rows = lambda jobs, _workers, limits, watch: supervisor.make_rows(jobs, None, limits, watch)
+    convert.make_rows = lambda jobs, workers, limits, watch: supervisor.make_rows(jobs, None, limits, watch)  # noqa: ARG005
 
 
 class Watch:

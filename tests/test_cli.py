@@ -232,6 +232,30 @@ def test_lines_of_a_paragraph_are_joined_and_nothing_else():
     assert join_lines("") == ""
 
 
+def test_quiet_verbose_and_a_log(capsys, series, tmp_path):
+    log, words = tmp_path / "log.txt", ["run", str(series), "--out", str(tmp_path / "out")]
+    assert main([*words, "--verbose", "--log", str(log)]) == 0
+    told = capsys.readouterr()
+    (verbose,) = [line for line in told.err.splitlines() if re.fullmatch(r"ct-\w+: (done|repaired), \d+\.\d s", line)]
+    lines = log.read_text().splitlines()
+    assert [line.partition(" ")[2] for line in lines] == [*told.err.splitlines(), *told.out.splitlines()]
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d ", line) for line in lines)
+    assert main(["--quiet", *words, f"--log={log}"]) == 0
+    quiet = capsys.readouterr()
+    assert (quiet.err, "1 unchanged" in quiet.out) == ("", True)
+    assert len(log.read_text().splitlines()) > len(lines)
+    assert main(["--quiet", "convert", str(tmp_path / "none"), str(tmp_path / "a.npy")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert verbose
+
+
+def test_a_log_that_cannot_be_written_is_refused_in_one_line(capsys, series, tmp_path):
+    assert main(["info", str(series), "--log", str(tmp_path / "none" / "log.txt")]) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert "the log cannot be written" in told.err
+
+
 def test_debug_shows_the_traceback(tmp_path):
     with pytest.raises(hilum.MissingInputError):
         cli.main(["convert", str(tmp_path / "gone"), str(tmp_path / "a.nii"), "--debug"])

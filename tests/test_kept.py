@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import shutil
 import stat
 import subprocess
@@ -18,6 +17,8 @@ import pytest
 
 from hilum._kernels.compile import cache
 from hilum._os.folders import is_private_group
+
+resource = pytest.importorskip("resource", reason="on Windows these tests have nothing to test with")
 
 ALICE, MALLORY = 54321, 54322
 """Users without an entry in the system's list."""

@@ -96,6 +96,12 @@ def _opened():
         yield line[73:]
 
 
+def _load(path, **options):
+    if path is None:
+        raise TypeError("expected the path of a library: only POSIX has None for the program itself")
+    return ctypes.CDLL(path, **options)
+
+
 class _StartupInfo:
     def __init__(self, *, lpAttributeList):  # noqa: N803 - its name in Windows
         self.handles = lpAttributeList["handle_list"]
@@ -122,7 +128,7 @@ SYSTEM = {
     "os.path": _path,
     "sys": _Module(sys, platform="win32"),
     "signal": _Module(signal, NAMES["signal"], SIGBREAK=signal.SIGUSR1),
-    "ctypes": _Module(ctypes, {"CDLL", "cdll"}),
+    "ctypes": _Module(ctypes, CDLL=_load),
     "subprocess": _Module(subprocess, STARTUPINFO=_StartupInfo, Popen=_Popen),
     "multiprocessing.connection": _channels,
     "msvcrt": types.SimpleNamespace(locking=_lock, LK_NBLCK=2),

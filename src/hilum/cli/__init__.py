@@ -23,8 +23,8 @@ from hilum.cli.status import (
     raise_on_signals,
 )
 from hilum.cli.tasks import TASKS, Command, join_lines
-from hilum.console import OutputLostError, lenient_streams, print_error
-from hilum.errors import HilumError
+from hilum.console import OutputLostError, lenient_streams, print_error, telling
+from hilum.errors import HilumError, OutputError
 
 if TYPE_CHECKING:
     from cyclopts import App, Group
@@ -41,6 +41,11 @@ _PATHS = {"info": 1, "convert": 2}
 """Commands of `hilum.cli.scans` that many scripts call, and how many paths they take: with paths alone they start at
 once, since the parser takes longer to load than numpy."""
 
+_EVERY = (
+    "Every command also takes --quiet (no notes and no progress), --verbose (a line for each scan), --log FILE (append "
+    "all that is told to a file, with the time) and --debug (where an unexpected error happened)."
+)
+
 _PURPOSE = "Chest CT scans in, training-ready and geometry-true data out."
 
 
@@ -53,7 +58,7 @@ def program(name: str = "") -> "App":
     app = App(
         name="hilum", help=_PURPOSE, version=hilum.__version__, version_flags=("--version", "-V"),
         help_format="plaintext", group_commands=Group("Options", sort_key=len(TASKS)),
-        suppress_keyboard_interrupt=False,
+        suppress_keyboard_interrupt=False, help_epilogue=_EVERY,
     )  # fmt: skip
     every = [(title, command) for title, commands in TASKS.items() for command in commands]
     chosen = [one for one in every if one[1].name == name]
@@ -98,11 +103,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SIGTERM; 141 if nobody reads stdout.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    debug, quiet, verbose = (flag in words for flag in ("--debug", "--quiet", "--verbose"))
+    words = [word for word in words if word not in {"--debug", "--quiet", "--verbose"}]
+    words, log = _take_log(words)
     only_prints = not words or words[0] in PRINTING or not HELP.isdisjoint(words)
     with lenient_streams(stdout_required=only_prints):
-        return _run(words, debug=debug)
+        try:
+            with telling(quiet=quiet, verbose=verbose, log=log):
+                return _run(words, debug=debug)
+        except OutputError as problem:
+            print_error(str(problem))
+            return REFUSED
+
+
+def _take_log(words: list[str]) -> tuple[list[str], Path | None]:
+    """Take ``--log FILE`` or ``--log=FILE`` out of the words, whichever command they are for."""
+    for k, word in enumerate(words):
+        if word == "--log" and k + 1 < len(words):
+            return [*words[:k], *words[k + 2 :]], Path(words[k + 1])
+        if word.startswith("--log="):
+            return [*words[:k], *words[k + 1 :]], Path(word.removeprefix("--log="))
+    return words, None
 
 
 def start() -> NoReturn:

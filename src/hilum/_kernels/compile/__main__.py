@@ -104,7 +104,7 @@ def compile_level(name: str, target: Path) -> None:
 def add_to_list(used: list[str]) -> None:
     """Add the hilum kernels among some lines to the list, and drop kernels that hilum no longer has."""
     known = {line for line in {*listed(), *used} if line.startswith("hilum._kernels.") and _find(line) is not None}
-    LIST.write_text("".join(f"{line}\n" for line in sorted(known)), encoding="utf-8")
+    LIST.write_text("".join(f"{line}\n" for line in sorted(known)), encoding="utf-8", newline="\n")
 
 
 def _find(line: str) -> Any:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hilum._os.files import load_library
 from hilum.errors import InputError
 
 ROOM = Path(__file__).parent.parent
 
-FILE = ROOM / ("kernels.dll" if os.name == "nt" else "kernels.so")
+FILE = ROOM / "kernels.bin"  # not named as an extension module of Python
 
 COMPILE = "compile"
 
@@ -77,7 +78,7 @@ def _open() -> tuple[Any, list[str], dict[str, tuple[int, str]]] | None:
     if not FILE.is_file():
         return None
     try:
-        handle = ctypes.CDLL(str(FILE))
+        handle = load_library(FILE)
     except OSError as problem:  # of another system
         _log.warning("the library of kernels cannot be loaded: %s", problem)
         return None

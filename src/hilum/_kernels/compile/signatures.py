@@ -64,5 +64,5 @@ def listed() -> list[str]:
 def record(line: str) -> None:
     """Write down what is used, if the environment names a file for it: the tests compare it with the list."""
     if file := os.environ.get("HILUM_KERNEL_SIGNATURES"):
-        with Path(file).open("a", encoding="utf-8") as lines:
+        with Path(file).open("a", encoding="utf-8", newline="\n") as lines:
             lines.write(f"{line}\n")
