@@ -15,6 +15,7 @@ from training_inputs import OBLIQUE, make_run
 import hilum
 from hilum import RunScan, cli
 from hilum.errors import InputError
+from hilum.ops.patches.shapes import make_shape
 from hilum.train import open_scans
 from hilum.train.augment import Augment
 from hilum.train.dataset import PatchDataset
@@ -244,6 +245,17 @@ def test_shapes_out_of_range_are_refused_in_one_line(run, options, match):
     with pytest.raises(InputError, match=match) as refused:
         PatchDataset(run, **{"size": 16, "jitter_mm": 2.5, **options})
     assert "\n" not in str(refused.value)
+
+
+def test_the_largest_sizes_are_taken():
+    grid = hilum.Geometry((300, 512, 512), (1.0, 1.0, 1.0))
+    assert make_shape((1, 1024, 1)).size == (1, 1024, 1)
+    assert make_shape(8, 4096.0).size_mm == (4096.0,) * 3
+    with pytest.raises(InputError, match="at most 4096 mm"):
+        make_shape(8, 4096.1)
+    make_shape(1000, 1000.0).check(grid)
+    with pytest.raises(InputError, match="the limit is 1e"):
+        make_shape(1000, 1002.0).check(grid)
 
 
 def test_files_of_patches_have_any_shape(run, tmp_path):
