@@ -9,7 +9,7 @@
     python3 dev.py frameworks  what torch, MONAI, TorchIO, ITK and nnU-Net say of hilum's files (6 GB)
     python3 dev.py page        build the page of `hilum view` (needs node; done by the set-up too, where node is found)
     python3 dev.py bounds      the quick tests with the lowest dependencies allowed (--newest: with the newest)
-    python3 dev.py wheel       build the wheel, install it into an environment of its own, and run the demo there
+    python3 dev.py wheel       build archive and wheel, install the wheel into an environment of its own, run the demo
     python3 dev.py signatures  renew the list of kernels that a wheel holds, from what the tests (or some files) run
     python3 dev.py lock        renew the lock files in requirements/
     python3 dev.py bench       speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
@@ -171,18 +171,19 @@ def bounds(words: list[str]) -> int:
 
 
 def wheel(_words: list[str]) -> int:
-    """Build the wheel, install it and what it needs into an environment of its own, and run the demo there."""
+    """Build the source archive and the wheel, install the wheel alone, as a user does, and run the demo there."""
     set_up("run")
     dist, environment = ROOT / "dist", ROOT / ".venv-wheel"
     for made in (dist, environment):
         shutil.rmtree(made, ignore_errors=True)
     if not any(map(shutil.which, ("cc", "clang", "gcc"))):
         must(BIN / "uv", "pip", "install", "--quiet", "ziglang")  # links the kernels, and is not in the wheel
-    must(PYTHON, "-m", "hatchling", "build", "-t", "wheel", "-d", dist)
+    must(PYTHON, "-m", "hatchling", "build", "-d", dist)
     python, install = make_environment(environment)
-    must(*install, "--require-hashes", "-r", LOCKS["run"])
-    must(*install, "--no-deps", *dist.glob("*.whl"))
-    must(BIN / "uv", "pip", "uninstall", "--quiet", "--python", python, "numba", "llvmlite")  # users need no compiler
+    empty = size_mb(environment)
+    must(*install, "--compile-bytecode", "--constraint", LOCKS["run"], *dist.glob("*.whl"))
+    must(BIN / "uv", "pip", "check", "--quiet", "--python", python)
+    say(f"installed: {size_mb(environment) - empty} MB, without any extra")
     return call(python, "-P", "-m", "hilum.cli", "demo", "--out", environment / "demo", folder=environment)
 
 

@@ -1,4 +1,7 @@
-"""What a wheel holds beside the source: the library of compiled kernels, for the system that builds it.
+"""What a wheel holds beside the source: the page of `hilum view`, and the kernels of the system that builds it.
+
+The source archive holds the page too. Where it is missing or old, it is built, which needs node; HILUM_WITHOUT_PAGE=1
+builds without it. An editable install uses the page of `python3 dev.py page`.
 
 A clone and an editable install need no library: they compile kernels where they run them. HILUM_WITHOUT_KERNELS=1
 builds a wheel without it, for every system; its users need the extra ``compile``.
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -19,23 +23,40 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class KernelsHook(BuildHookInterface):
-    """Compile the kernels, and put the library into the wheel."""
+class BuiltPartsHook(BuildHookInterface):
+    """Build the page and, for a wheel, the library of kernels."""
 
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
         """List the packages that compile the kernels, and a linker where the system has none."""
-        if _without_kernels():
+        if self.target_name != "wheel" or _without_kernels():
             return []
         extras = self.metadata.core.optional_dependencies["compile"]
         needed = [name for name in self.metadata.core.dependencies if name.startswith(("numpy", "lazy-loader"))]
         return [*extras, *needed, *([] if any(map(shutil.which, ("cc", "clang", "gcc"))) else ["ziglang>=0.13"])]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build the library."""
-        if version == "editable" or _without_kernels():
+        """Build what is asked for."""
+        if version == "editable":
             return
+        self._build_page(Path(self.root))
+        if self.target_name == "wheel" and not _without_kernels():
+            self._build_library(build_data)
+
+    def _build_page(self, root: Path) -> None:
+        """Build the page in a clone where it is missing or old; stop the build where that cannot be done."""
+        if _is_set("HILUM_WITHOUT_PAGE"):
+            return
+        failed = 0
+        if (root / ".git").exists() and shutil.which("npm"):
+            dev = runpy.run_path(str(root / "dev.py"))
+            failed = 0 if dev["page_is_built"]() else dev["page"]([])
+        if failed or not (root / "src/hilum/viewer/page/index.html").is_file():
+            what = "the page of 'hilum view' is not built, which needs node 20 or newer: install it"
+            self.app.abort(f"{what}, or set HILUM_WITHOUT_PAGE=1 to build without the page")
+
+    def _build_library(self, build_data: dict[str, Any]) -> None:
         self.made = tempfile.mkdtemp()
         library = Path(self.made, "kernels.bin")
         command = [sys.executable, "-m", "hilum._kernels.compile", str(library)]
@@ -50,7 +71,11 @@ class KernelsHook(BuildHookInterface):
 
 
 def _without_kernels() -> bool:
-    return os.environ.get("HILUM_WITHOUT_KERNELS", "") not in {"", "0"}
+    return _is_set("HILUM_WITHOUT_KERNELS")
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "") not in {"", "0"}
 
 
 def _platform_tag() -> str:
