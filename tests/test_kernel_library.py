@@ -84,7 +84,7 @@ def source(tmp_path_factory):
     if not _has_linker():
         pytest.skip("no linker: neither a C compiler nor the package ziglang")
     built = library.FILE
-    if library._open() is None:
+    if not library.is_current():
         built = ROOT / "build" / f"{library.source_stamp()[:16]}-{built.name}"
     if not built.is_file():
         command = [sys.executable, "-m", "hilum._kernels.compile", built]

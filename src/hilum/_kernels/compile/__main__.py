@@ -46,7 +46,10 @@ def main(words: list[str]) -> int:
 
 
 def build(target: Path) -> None:
-    """Compile every level, and link them into `target`."""
+    """Compile every level, and link them into `target`; elsewhere than beside the source, a built library is copied."""
+    if target != library.FILE and library.is_current():
+        shutil.copyfile(library.FILE, target)
+        return
     command = [sys.executable, "-m", "hilum._kernels.compile", "--level"]
     with tempfile.TemporaryDirectory() as made:
         running, objects = [], list[Path]()

@@ -74,6 +74,11 @@ def open_library() -> Library | None:
     return Library(handle, wanted or usable[-1], kernels)
 
 
+def is_current() -> bool:
+    """Check whether the library beside the source is there and was built from it."""
+    return _open() is not None
+
+
 def _open() -> tuple[Any, list[str], dict[str, tuple[int, str]]] | None:
     if not FILE.is_file():
         return None
