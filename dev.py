@@ -9,7 +9,8 @@
     python3 dev.py frameworks  what torch, MONAI, TorchIO, ITK and nnU-Net say of hilum's files (6 GB)
     python3 dev.py page        build the page of `hilum view` (needs node; done by the set-up too, where node is found)
     python3 dev.py bounds      the quick tests with the lowest dependencies allowed (--newest: with the newest)
-    python3 dev.py wheel       build the wheel, install it into an environment of its own, and run the demo there
+    python3 dev.py wheel       build archive and wheel, install the wheel into an environment of its own, run the demo
+    python3 dev.py signatures  renew the list of kernels that a wheel holds, from what the tests (or some files) run
     python3 dev.py lock        renew the lock files in requirements/
     python3 dev.py bench       speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
     python3 dev.py run ...     any hilum command
@@ -24,6 +25,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from threading import Thread
 
@@ -70,6 +72,7 @@ ASK_FRAMEWORKS = [
     "tests/test_label_frameworks.py",
     "tests/test_epochs.py",
     "tests/test_windows.py::test_a_model_gives_what_monai_gives",
+    "tests/test_patch_shapes.py::test_a_loader_of_torch_stacks_them",
     "tests/test_agreement.py::test_areas_and_surface_dice_are_those_of_monai",
     "tests/test_training_page.py::test_torchs_loader_runs_where_torch_is_there",
     "tests/test_pages.py::test_a_page_runs_and_prints_what_it_shows",
@@ -80,7 +83,8 @@ ASK_FRAMEWORKS = [
 def main(words: list[str]) -> int:
     """Run one task and return its exit status."""
     tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "frameworks": frameworks, "page": page,
-             "bounds": bounds, "wheel": wheel, "lock": lock, "bench": bench, "run": run}  # fmt: skip
+             "bounds": bounds, "wheel": wheel, "signatures": signatures, "lock": lock, "bench": bench,
+             "run": run}  # fmt: skip
     if sys.version_info < OLDEST:
         print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -114,7 +118,9 @@ def test(words: list[str]) -> int:
 def lint(_words: list[str]) -> int:
     """Check style, types and rooms; all are run, whatever the first says."""
     set_up("dev")
-    checks = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports", "--no-cache"]]
+    checks = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["lint-imports", "--no-cache"]]
+    systems = ("linux", "darwin", "win32")  # each has a cache, or mypy would forget what it knows of the others
+    checks += [["mypy", "--platform", system, "--cache-dir", f".mypy_cache/{system}"] for system in systems]
     if shutil.which("node"):
         checks.append(["pyright", "--pythonpath", str(PYTHON)])
     else:
@@ -165,16 +171,30 @@ def bounds(words: list[str]) -> int:
 
 
 def wheel(_words: list[str]) -> int:
-    """Build the wheel, install it and what it needs into an environment of its own, and run the demo there."""
+    """Build the source archive and the wheel, install the wheel alone, as a user does, and run the demo there."""
     set_up("run")
     dist, environment = ROOT / "dist", ROOT / ".venv-wheel"
     for made in (dist, environment):
         shutil.rmtree(made, ignore_errors=True)
-    must(PYTHON, "-m", "hatchling", "build", "-t", "wheel", "-d", dist)
+    if not any(map(shutil.which, ("cc", "clang", "gcc"))):
+        must(BIN / "uv", "pip", "install", "--quiet", "ziglang")  # links the kernels, and is not in the wheel
+    must(PYTHON, "-m", "hatchling", "build", "-d", dist)
     python, install = make_environment(environment)
-    must(*install, "--require-hashes", "-r", LOCKS["run"])
-    must(*install, "--no-deps", *dist.glob("*.whl"))
+    empty = size_mb(environment)
+    must(*install, "--compile-bytecode", "--constraint", LOCKS["run"], *dist.glob("*.whl"))
+    must(BIN / "uv", "pip", "check", "--quiet", "--python", python)
+    say(f"installed: {size_mb(environment) - empty} MB, without any extra")
     return call(python, "-P", "-m", "hilum.cli", "demo", "--out", environment / "demo", folder=environment)
+
+
+def signatures(words: list[str]) -> int:
+    """Run the tests, and write the kernels and argument types that they use into the list."""
+    set_up("dev")
+    with tempfile.TemporaryDirectory() as folder:
+        used = Path(folder, "signatures.txt")
+        os.environ["HILUM_KERNEL_SIGNATURES"] = str(used)
+        status = call(PYTHON, "-m", "pytest", *([] if words else SPREAD), *words)
+        return max(status, call(PYTHON, "-m", "hilum._kernels.compile", "--list", used))
 
 
 def make_environment(place: Path) -> tuple[Path, list[str | Path]]:
@@ -226,7 +246,7 @@ def lock(_words: list[str]) -> int:
     common = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
               "--no-emit-index-url", "--upgrade", "-o"]  # fmt: skip
     compile_: list[str | Path] = [BIN / "uv", "pip", "compile"]
-    run_lock = ["--extra", "plots", "--extra", "viewer", "--group", "build"]
+    run_lock = ["--extra", "compile", "--extra", "plots", "--extra", "viewer", "--group", "build"]
     dev_lock = ["--all-extras", "--group", "dev", "-c", LOCKS["run"]]
     return max(
         call(*compile_, "requirements/bootstrap.in", *common, "requirements/bootstrap.txt"),

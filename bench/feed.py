@@ -1,6 +1,7 @@
 """Random 64^3 patches per second that a finished run gives to training, compared with MONAI and TorchIO.
 
-    python bench/feed.py [--peers PYTHON] [--seconds 2] [--rounds 5] [--scans 1] [--only hilum monai torchio torch]
+    python bench/feed.py [--peers PYTHON] [--seconds 2] [--rounds 5] [--scans 1] [--before SRC]
+        [--only hilum monai torchio torch shapes windows]
 
 Phantom scans of 300 x 400 x 400 voxels at 1 mm are stored as npy and .nii.gz. A patch is the image, scaled from int16
 to float32, and its mask, at a random nodule. Each contender (`bench/contenders/feed_*.py`) is a separate process:
@@ -10,8 +11,13 @@ to float32, and its mask, at a random nodule. Each contender (`bench/contenders/
 * MONAI: LoadImaged and RandCropByPosNegLabeld, not cached; CacheDataset, also with cached voxel indices.
 * TorchIO: Queue with LabelSampler, 16 patches per volume.
 * torch: hilum under torch's DataLoader with 0, 1 and 2 workers.
+* shapes: hilum's patches of as many voxels in other shapes, of another spacing, and with their surroundings.
+* windows: windows over a scan of 275 x 512 x 512 voxels, stitched again, with a model that answers what it is given.
 
-The last three need torch. Give an environment that has it with `--peers`, for example
+``--before SRC`` compares cubes with the hilum in the folder SRC, after ``git worktree add FOLDER COMMIT`` FOLDER/src:
+processes of both take turns.
+
+MONAI, TorchIO and torch need torch. Give an environment that has it with `--peers`, for example
 
     python -m venv PEERS && PEERS/bin/pip install torch monai torchio . && python bench/feed.py --peers PEERS/bin/python
 
@@ -24,6 +30,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -76,6 +83,41 @@ def run(name: str, stores: dict[str, Path], args: argparse.Namespace) -> list[di
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+def measured(mode: str, npy: Path, seconds: float, rounds: int, source: str = "") -> dict[str, dict]:
+    """Run a mode of hilum's contender, of this hilum or of the one in `source`, and give its results by way."""
+    script = [sys.executable, str(CONTENDERS / "feed_hilum.py"), str(npy), str(npy), str(seconds), str(rounds), mode]
+    environment = {**os.environ, "PYTHONPATH": source} if source else None
+    done = subprocess.run(script, capture_output=True, text=True, check=True, env=environment)
+    return {one["way"]: one for one in map(json.loads, done.stdout.splitlines())}
+
+
+def compare_cubes(before: str, npy: Path, args: argparse.Namespace) -> None:
+    """Print how long cubes take, compared with another version."""
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    now = str(Path(hilum.__file__).parents[1])
+    for _ in range(args.rounds):
+        old, new = (measured("cubes", npy, args.seconds, 1, source) for source in (before, now))
+        for way, one in new.items():
+            pairs.setdefault(way, []).append((old[way]["costs"][0], one["costs"][0]))
+    print("\n| cubes of 64 | processor ms before | now | now / before, of one round | of the fastest rounds |")
+    print("| --- | --- | --- | --- | --- |")
+    for way, both in pairs.items():
+        old, new = zip(*both, strict=True)
+        ratio = median(b / a for a, b in both)
+        print(f"| {way} | {median(old):.3g} | {median(new):.3g} | {ratio:.3f} | {min(new) / min(old):.3f} |")
+
+
+def compare_shapes(npy: Path, args: argparse.Namespace) -> None:
+    """Print what a voxel costs in patches of other shapes, compared with cubes of as many voxels."""
+    results = measured("shapes", npy, args.seconds, args.rounds)
+    print("\n| patch | processor ms | cost per voxel / that of the cube |")
+    print("| --- | --- | --- |")
+    for way, one in results.items():
+        cube = results["64 x 64 x 64" + (", rotated and zoomed" if "rotated" in way else "")]
+        ratio = median(a / b for a, b in zip(one["costs"], cube["costs"], strict=True))
+        print(f"| {way} | {median(one['costs']):.3g} | {ratio:.2f} |")
+
+
 def table(results: list[dict]) -> None:
     first = next((one for one in results if one["way"] == "hilum"), None)
     print("| way | patches/s | range | processor ms | hilum is x as fast | MiB first, last round |")
@@ -109,18 +151,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scans", type=int, default=1)
-    parser.add_argument("--only", nargs="*", choices=["hilum", *NEEDS], default=["hilum", *NEEDS])
+    parser.add_argument("--before", default="", help="folder of the sources of another hilum")
+    everything = ["hilum", *NEEDS, "shapes", "windows"]
+    parser.add_argument("--only", nargs="*", choices=everything, default=everything)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         stores = make(Path(name), args.scans)
         results: list[dict] = []
-        for contender in args.only:
+        for contender in [name for name in args.only if name not in {"shapes", "windows"}]:
             wanted = missing(args.peers, contender)
             if wanted:
                 print(wanted)
             else:
                 results += run(contender, stores, args)
-        table(results)
+        if results:
+            table(results)
+        if args.before:
+            compare_cubes(args.before, stores["npy"], args)
+        if "shapes" in args.only:
+            compare_shapes(stores["npy"], args)
+    if "windows" in args.only:
+        print()
+        subprocess.run([sys.executable, CONTENDERS / "feed_windows.py", str(args.rounds)], check=True)
 
 
 if __name__ == "__main__":

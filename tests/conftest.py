@@ -1,15 +1,16 @@
 """Where the real scans are, how a test asks for them, and how tests share the cores.
 
 `python3 dev.py test` spreads them with pytest-xdist: the tests of a file stay together, so that what a file's fixtures
-make is made once, and the files of `LONGEST` start first, so that none is left over at the end. No worker compiles what
-another one is compiling.
+make is made once, and the files of `LONGEST` start first, so that none is left over at the end.
+
+A test fails if it runs a kernel for argument types that the list of signatures lacks: a wheel would lack them too.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import time
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
@@ -18,19 +19,23 @@ from hypothesis import settings
 from small_runs import write_small
 
 from hilum import batch
-from hilum._kernels.compile import machine_code
-from hilum._os.files import lock_handle
+from hilum._kernels.compile.signatures import listed
 from hilum.batch import supervisor
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 LONGEST = (
-    "test_pages", "test_viewer_browser", "test_fuzz", "test_lungs", "test_batch", "test_convert", "test_viewer_walk",
-    "test_cluster", "test_plot_command", "test_hostile_runs", "test_kernels", "test_quality", "test_machine",
+    "test_kernel_library", "test_pages", "test_viewer_browser", "test_fuzz", "test_lungs", "test_batch", "test_convert",
+    "test_viewer_walk", "test_cluster", "test_plot_command",
+    "test_hostile_runs", "test_kernels", "test_quality", "test_machine",
     "test_luna16", "test_hostile", "test_stores", "test_real", "test_pictures", "test_dicom", "test_viewer", "test_run",
     "test_kept", "test_scans_index", "test_dicom_values", "test_exports", "test_privacy", "test_degenerate",
 )  # fmt: skip
 """Files in the order in which they start; the others follow. A wrong order costs time, and nothing else."""
+
+RECORD = "HILUM_KERNEL_SIGNATURES"
+USED = pytest.StashKey[Path]()
+LISTED = frozenset(listed())
 
 # The machine that runs this may be busy: a slow example is no failure.
 settings.register_profile("hilum", deadline=None, derandomize=True, max_examples=60)
@@ -46,24 +51,29 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
-    """Let one worker at a time load or compile the kernels of a module, so that the others load what it compiled."""
-    if not hasattr(config, "workerinput") or os.name != "posix":
+    """Let this process and those that it starts write down the kernels that they run."""
+    if RECORD not in os.environ:  # else `python3 dev.py signatures` collects them
+        config.stash[USED] = Path(tempfile.mkdtemp(), "signatures.txt")
+        os.environ[RECORD] = str(config.stash[USED])
+
+
+def pytest_unconfigure(config):
+    if USED in config.stash:
+        shutil.rmtree(config.stash[USED].parent, ignore_errors=True)
+        del os.environ[RECORD]
+
+
+@pytest.fixture(autouse=True)
+def _kernels_are_listed(request):
+    """Fail a test that runs, here or in a process that it starts, a kernel for types that are not listed."""
+    yield
+    used = request.config.stash.get(USED, None)
+    if used is None or not used.is_file():
         return
-    load = machine_code.load
-
-    def load_alone(definition, kinds):
-        module = Path(definition.function.__code__.co_filename)
-        if not module.is_file():  # the source is a text of a test
-            return load(definition, kinds)
-        handle = os.open(module, os.O_RDONLY)
-        try:
-            while lock_handle(handle) is False:
-                time.sleep(0.005)
-            return load(definition, kinds)
-        finally:
-            os.close(handle)
-
-    machine_code.load = load_alone
+    lines = {line for line in used.read_text(encoding="utf-8").splitlines() if line.startswith("hilum.")}
+    used.unlink()
+    unlisted = sorted(line for line in lines - LISTED if not line.startswith("hilum._kernels.fresh."))
+    assert not unlisted, f"kernels for types that signatures.txt lacks (python3 dev.py signatures): {unlisted}"
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,7 @@ def stay_in_this_process() -> None:
     """Let `hilum store` convert scans in this process: the watch sees no other, and none has to be started."""
     from hilum.batch import convert, supervisor
 
-    convert.make_rows = lambda jobs, _workers, limits, watch: supervisor.make_rows(jobs, None, limits, watch)
+    convert.make_rows = lambda jobs, workers, limits, watch: supervisor.make_rows(jobs, None, limits, watch)  # noqa: ARG005
 
 
 class Watch:
@@ -185,6 +185,7 @@ def commands_of(run: Path, inputs: Path, made: Path) -> list[list[str]]:
         ["slices", str(run), "--out", str(made / "slices")],
         ["patches", str(run), "--size", "8", "--out", str(made / "patches")],
         ["export", "nnunet", str(run), "--out", str(made / "raw")],
+        ["export", "nndetection", str(run), "--out", str(made / "det")],
         ["export", "monai", str(run), "--out", str(made / "list.json")],
         ["export", "coco3d", str(run), "--out", str(made / "coco.json")],
         ["export", "csv", str(run), "--out", str(made / "boxes.csv")],

@@ -35,7 +35,7 @@ WINDOWS_NAMES = {
            "set_handle_inheritable", "startfile"},
     "signal": {"CTRL_BREAK_EVENT", "CTRL_C_EVENT", "SIGBREAK"},
     "subprocess": {"STARTUPINFO", "CREATE_NEW_PROCESS_GROUP", "CREATE_NO_WINDOW", "DETACHED_PROCESS"},
-    "ctypes": {"CDLL", "WinDLL", "cdll", "windll"},  # whatever they load is of one system
+    "ctypes": {"WinDLL", "windll"},
 }  # fmt: skip
 
 OPTIONS = {"pass_fds", "preexec_fn", "start_new_session", "process_group", "startupinfo", "creationflags"}

@@ -19,7 +19,8 @@ from hilum.errors import GeometryError, InputError
 from hilum.ops.patches.boxes import cut_array
 from hilum.ops.patches.poses import Pose
 from hilum.ops.patches.sampling import KEEP, ROUND, Source, copy_reoriented, sample, sample_labels
-from hilum.train.augment import Augment, patch_boxes
+from hilum.train.augment import Augment
+from hilum.train.boxes import patch_boxes
 from hilum.train.dataset import PatchDataset
 
 AIR = -1024.0
@@ -28,7 +29,7 @@ ALL = Augment(flip="zyx", turn90=True, rotate_degrees=20, scale=(0.8, 1.2))
 
 def positions(pose):
     """Give the position of each voxel of a patch, shape (3, n, n, n), by the definition of a pose."""
-    offset = np.indices((pose.size,) * 3) - (pose.size - 1) / 2
+    offset = np.indices(pose.size) - (np.array(pose.size)[:, None, None, None] - 1) / 2
     return np.tensordot(np.array(pose.matrix), offset, 1) + np.array(pose.center)[:, None, None, None]
 
 
@@ -61,7 +62,7 @@ def source(array, fill):
 
 
 def sampled(array, pose, finish=KEEP, dtype=np.float32, *, order=3):
-    out = np.full((pose.size,) * 3, 77, dtype)
+    out = np.full(pose.size, 77, dtype)
     sample(source(array, AIR), pose, out, finish, order=order)
     return out
 
@@ -75,7 +76,7 @@ def draw(seed, *, center, size, spacing=(2.0, 0.7, 0.7), augment=ALL):
 @given(
     st.integers(0, 10**6),
     st.tuples(st.floats(-5, 45), st.floats(-5, 65), st.floats(-5, 55)),
-    st.sampled_from([1, 2, 7, 16, 33]),
+    st.sampled_from([1, 2, 7, 16, 33, (5, 20, 9), (33, 2, 16), (1, 16, 40), (9, 70, 1)]),
     st.sampled_from([np.int16, np.float32]),
 )
 def test_a_patch_equals_the_spline_of_the_volume(seed, center, size, dtype):
@@ -89,14 +90,14 @@ def test_a_patch_equals_the_spline_of_the_volume(seed, center, size, dtype):
         rounded = sampled(array, pose, ROUND, np.int16)
         assert np.abs(rounded - want).max() <= 1.0
     other = draw(seed + 1, center=center, size=size)
-    assert size == 1 or other.matrix == pose.matrix or np.abs(sampled(array, other) - want).max() > 0.5
+    assert np.min(size) < 7 or other.matrix == pose.matrix or np.abs(sampled(array, other) - want).max() > 0.5
 
 
 @settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.tuples(st.floats(-5, 45), st.floats(-5, 65), st.floats(-5, 55)),
-    st.sampled_from([1, 2, 7, 16, 33, 70]),
+    st.sampled_from([1, 2, 7, 16, 33, 70, (5, 20, 9), (70, 2, 16), (1, 16, 70)]),
     st.sampled_from([np.int16, np.float32]),
 )
 def test_a_linear_value_is_between_its_eight_voxels(seed, center, size, dtype):
@@ -107,7 +108,8 @@ def test_a_linear_value_is_between_its_eight_voxels(seed, center, size, dtype):
     if dtype == np.int16:
         rounded = sampled(array, pose, ROUND, np.int16, order=1)
         assert np.abs(rounded - want).max() <= 0.52
-    assert size < 7 or np.abs(sampled(array, pose, order=1) - sampled(array, pose)).max() > 0.02 or not pose.resampled
+    gap = np.abs(sampled(array, pose, order=1) - sampled(array, pose)).max()
+    assert np.min(size) < 7 or gap > 0.02 or not pose.resampled
 
 
 def test_items_are_interpolated_by_the_order_of_the_option(tmp_path):
@@ -157,41 +159,61 @@ def test_voxels_beyond_the_margin_change_a_patch_by_less_than_half_a_hu():
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6), st.tuples(st.floats(-5, 45), st.floats(-5, 65), st.floats(-5, 55)))
-def test_labels_come_from_the_nearest_voxels(seed, center):
+@given(
+    st.integers(0, 10**6),
+    st.tuples(st.floats(-5, 45), st.floats(-5, 65), st.floats(-5, 55)),
+    st.sampled_from([24, (5, 20, 9), (33, 2, 16), (1, 16, 40)]),
+)
+def test_labels_come_from_the_nearest_voxels(seed, center, size):
     generator = np.random.default_rng(seed)
     labels = np.zeros((39, 61, 53), np.uint8)
     for label in range(1, 4):
         at = generator.integers(0, labels.shape)
         labels[tuple(slice(max(a - 3, 0), a + 4) for a in at)] = label
     labels[-1, -1, -1] = 9  # among the last voxels, which fill no word of eight
-    pose = draw(seed, center=center, size=24)
+    pose = draw(seed, center=center, size=size)
     found = sample_labels(source(labels, 0), pose)
     assert np.array_equal(found, nearest(labels, pose))
 
 
-@pytest.mark.parametrize("size", [12, 16, 21])
+@pytest.mark.parametrize("size", [(12,) * 3, (16,) * 3, (21,) * 3, (5, 16, 16), (16, 9, 20), (2, 24, 11)])
 @pytest.mark.parametrize("seed", range(20))
 def test_flips_and_rotations_by_90_degrees_do_not_change_values(seed, size):
     array = np.random.default_rng(seed).integers(-1024, 1500, (30, 40, 50)).astype(np.int16)
-    center = tuple(corner + (size - 1) / 2 for corner in (6, 13, 18))
+    center = tuple(corner + (n - 1) / 2 for corner, n in zip((6, 13, 18), size, strict=True))
     pose = draw(seed, center=center, size=size, augment=Augment(flip="zyx", turn90=True))
     assert not pose.resampled
     want = array[tuple(positions(pose).astype(int))]
     labels = (array % 5).astype(np.uint8)
     assert np.array_equal(sample_labels(source(labels, 0), pose), want % 5)
     for whole in (source(array, AIR), source(array, AIR)._replace(array=None)):
-        made, unit = np.empty((size,) * 3, np.int16), np.empty((size,) * 3, np.float32)
+        made, unit = np.empty(size, np.int16), np.empty(size, np.float32)
         copy_reoriented(whole, pose, made, KEEP)
         copy_reoriented(whole, pose, unit, (1, -1000.0, 1400.0, 0.25))
         assert np.array_equal(made, want)
         assert np.allclose(unit, np.clip((want + 1000) / 1400, 0, 1) - 0.25, atol=1e-6)
+    copy_reoriented(source(array.astype(np.float32), AIR), pose, unit, KEEP)
+    assert np.array_equal(unit, want)
+
+
+def test_a_patch_that_is_not_square_turns_by_half_turns():
+    turns = Augment(turn90=True)
+    for size, spacing, quarters in (
+        ((8, 16, 16), None, 4), ((8, 16, 12), None, 2), ((8, 16, 16), (2.0, 1.0, 1.0), 4),
+        ((8, 16, 16), (2.0, 1.0, 1.5), 2), ((8, 16, 8), (2.0, 0.5, 1.0), 2),
+    ):  # fmt: skip
+        grid = hilum.Geometry((40, 60, 50), (2.0, 0.7, 0.7))
+        poses = [
+            turns.draw(grid, (20.0, 30.0, 25.0), size, np.random.default_rng(k), spacing=spacing) for k in range(40)
+        ]
+        assert len({pose.matrix for pose in poses}) == quarters
+        assert {pose.size for pose in poses} == {size}
 
 
 def test_a_pose_about_no_axis_is_refused():
     rows = ((0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.1, 0.1, 0.9))
     with pytest.raises(GeometryError, match="no axis of the patch"):
-        sampled(np.zeros((9, 9, 9), np.int16), Pose((4.0, 4.0, 4.0), 4, rows))
+        sampled(np.zeros((9, 9, 9), np.int16), Pose((4.0, 4.0, 4.0), (4, 4, 4), rows))
 
 
 @given(st.integers(0, 10**6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,8 @@ import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 
 import hilum
 from hilum import cli
+from hilum.cli import main, program
+from hilum.cli.tasks import TASKS, join_lines
 from hilum.io.volumes.formats import FORMATS
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
@@ -176,6 +179,81 @@ def test_a_refused_scan_of_a_run_leaves_a_ledger_and_no_scan(capsys, series, tmp
 def test_usage_is_status_two_and_one_line(capsys, words):
     status, out, err = call(capsys, *words)
     assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def examples():
+    """Each command with the words of its example, those of groups too."""
+    for command in (one for commands in TASKS.values() for one in commands):
+        yield from ((member, f"{command.name} {member.name}") for member in command.members)
+        yield command, command.name
+
+
+@pytest.mark.parametrize(("command", "name"), [pytest.param(*one, id=one[1]) for one in examples()])
+def test_the_example_of_each_help_is_one_that_is_understood(capsys, command, name):
+    assert main([*name.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    example = f"hilum {name} {command.example}".strip()
+    assert " ".join(shown.splitlines()[-2:]).strip().endswith(f"Example: {example}")
+    called, bound, _ = program(name.split()[0]).parse_args(example.split()[1:], exit_on_error=False, print_error=False)
+    assert callable(called)
+    assert bound.arguments or not command.example
+
+
+def test_commands_stand_in_the_help_by_task_and_run_first(capsys):
+    assert main(["--help"]) == 0
+    words = re.findall(r"^│ (\w+) |^╭─ ([^─]+) ─", capsys.readouterr().out, re.MULTILINE)
+    order = ["".join(word) for word in words]
+    assert order[:2] == ["Prepare scans", "run"]
+    assert order[-1] == "Options"
+    assert [title for title in order if title in TASKS] == [*TASKS]
+
+
+def test_short_options(capsys, series, tmp_path):
+    assert main(["-V"]) == 0
+    assert capsys.readouterr().out.strip() == hilum.__version__
+    assert main(["convert", str(series), "-o", str(tmp_path / "a.npy")]) == 0
+    assert main(["convert", str(series), str(tmp_path / "b.npy")]) == 0
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+def test_an_error_of_usage_names_the_help_of_its_command(capsys):
+    assert main(["plot", "montage"]) == 2
+    assert capsys.readouterr().err.strip().endswith("; see 'hilum plot montage --help'")
+    assert main(["nosuch"]) == 2
+    assert capsys.readouterr().err.strip().endswith("; see 'hilum --help'")
+
+
+def test_lines_of_a_paragraph_are_joined_and_nothing_else():
+    text = "First\n    line.\n"
+    assert join_lines("A sum\nof two.\n\nParameters\n----------\nout\n    Where\n    to.\nin\n    What.\n") == (
+        "A sum of two.\n\nParameters\n----------\nout\n    Where to.\nin\n    What."
+    )
+    assert join_lines(join_lines(text)) == join_lines(text)
+    assert join_lines("") == ""
+
+
+def test_quiet_verbose_and_a_log(capsys, series, tmp_path):
+    log, words = tmp_path / "log.txt", ["run", str(series), "--out", str(tmp_path / "out")]
+    assert main([*words, "--verbose", "--log", str(log)]) == 0
+    told = capsys.readouterr()
+    (verbose,) = [line for line in told.err.splitlines() if re.fullmatch(r"ct-\w+: (done|repaired), \d+\.\d s", line)]
+    lines = log.read_text().splitlines()
+    assert [line.partition(" ")[2] for line in lines] == [*told.err.splitlines(), *told.out.splitlines()]
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d ", line) for line in lines)
+    assert main(["--quiet", *words, f"--log={log}"]) == 0
+    quiet = capsys.readouterr()
+    assert (quiet.err, "1 unchanged" in quiet.out) == ("", True)
+    assert len(log.read_text().splitlines()) > len(lines)
+    assert main(["--quiet", "convert", str(tmp_path / "none"), str(tmp_path / "a.npy")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert verbose
+
+
+def test_a_log_that_cannot_be_written_is_refused_in_one_line(capsys, series, tmp_path):
+    assert main(["info", str(series), "--log", str(tmp_path / "none" / "log.txt")]) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert "the log cannot be written" in told.err
 
 
 def test_debug_shows_the_traceback(tmp_path):

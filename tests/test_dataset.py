@@ -289,7 +289,7 @@ def test_an_index_out_of_range_ends_a_loop(run, folder):
 def test_lungs_without_a_far_position_are_refused(run):
     data = PatchDataset(run, size=8, rule="balanced", jitter_mm=1, distance_mm=500.0, folds=None)
     assert data[1]["scan"] == "ct-b"  # the annotated scan without nodules has room everywhere
-    data.scans = [scan for scan in data.scans if scan.record.scan_id != "ct-b"]
+    data.scans[:] = [scan for scan in data.scans if scan.record.scan_id != "ct-b"]
     with pytest.raises(InputError, match="no scan has lung voxels that far"):
         data[1]
 

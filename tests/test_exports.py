@@ -214,6 +214,7 @@ def test_an_incomplete_run_is_refused_and_nothing_is_written(work, tmp_path, cap
         (run / "SHA256SUMS").unlink()
     for words in (
         ["nnunet", "--out", "raw"],
+        ["nndetection", "--out", "det"],
         ["monai", "--out", "m.json"],
         ["coco3d", "--out", "c.json"],
         ["csv", "--out", "b.csv"],

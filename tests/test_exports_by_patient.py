@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 
 import numpy as np
 import pytest
+import SimpleITK
 
 import hilum
 from hilum.cli import main
-from hilum.errors import InputError
+from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.export.boxes import write_boxes_csv, write_coco3d, write_monai
 from hilum.export.monai_masks import write_monai_masks
+from hilum.export.nndetection import write_nndetection
 from hilum.export.nnunet import write_nnunet
 from hilum.phantom.files import write_dicom_series
 from hilum.train.folds import make_folds
@@ -86,6 +89,73 @@ def test_nnunets_splits_are_the_folds(run, tmp_path, labels):
         assert (name in negative) != label.array.any()
 
 
+def instances_of(task):
+    """What nnDetection checks before it trains, by SimpleITK: the instances of each case, as its mask has them."""
+    raw, found = task / "raw_splitted", {}
+    for path in sorted((raw / "imagesTr").iterdir()):
+        case = path.name.removesuffix("_0000.nii.gz")
+        image, label = SimpleITK.ReadImage(str(path)), SimpleITK.ReadImage(str(raw / "labelsTr" / f"{case}.nii.gz"))
+        for side in ("GetSize", "GetOrigin", "GetSpacing", "GetDirection"):
+            assert np.allclose(getattr(image, side)(), getattr(label, side)(), atol=1e-4)
+        told = json.loads((raw / "labelsTr" / f"{case}.json").read_text())["instances"]
+        drawn = np.unique(SimpleITK.GetArrayFromImage(label))
+        assert list(map(int, told)) == list(range(1, len(told) + 1)) == drawn[drawn > 0].tolist()
+        assert set(told.values()) <= {0}
+        found[case] = len(told)
+    return found
+
+
+def test_nndetection_gets_instances_and_the_folds(run, tmp_path, capsys):
+    assert main(["export", "nndetection", str(run), "--out", str(tmp_path)]) == 0
+    assert "Task501_Hilum: 6 nodules of 12 cases, 3 folds" in capsys.readouterr().out
+    task = tmp_path / "Task501_Hilum"
+    patients, negative = truth(run)
+    assert instances_of(task) == {name: int(name not in negative) for name in patients}
+    splits = pickle.loads((task / "preprocessed" / "splits_final.pkl").read_bytes())  # noqa: S301 - just written
+    check(run, {name: str(fold) for fold, split in enumerate(splits) for name in split["val"]})
+    for split in splits:
+        assert not {patients[name] for name in split["train"]} & {patients[name] for name in split["val"]}
+        assert sorted([*split["train"], *split["val"]]) == sorted(patients)
+    told = json.loads((task / "dataset.json").read_text())
+    classes = {"labels": {"0": "nodule"}, "modalities": {"0": "CT"}}
+    assert {"task": task.name, "dim": 3, "annotation_style": "seg", **classes}.items() <= told.items()
+    with pytest.raises(OutputError, match="give --overwrite"):
+        write_nndetection(run, tmp_path)
+    (task / "dataset.json").write_text("{}")
+    with pytest.raises(OutputError, match="was not written by hilum"):
+        write_nndetection(run, tmp_path, overwrite=True)
+    with pytest.raises(InputError, match="Task0_Hilum is not a valid name"):
+        write_nndetection(run, tmp_path, number=0)
+
+
+def test_nodules_that_are_not_drawn_leave_no_gap_between_instances(run, tmp_path):
+    series = run.parent / "CT" / "s00"
+    rows = ["seriesuid,coordX,coordY,coordZ,diameter_mm", f"{uid(0)},2,30,900,8"]  # outside
+    rows += [f"{uid(0)},{x},30,-80,{size}" for x, size in ((-8, 8), (-8, 6), (15, 8))]  # the first covers the second
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    words = ["run", series, "--annotations", tmp_path / "a.csv", "--recipe", run.parent / "r.toml"]
+    assert main([*map(str, words), "--format", "npy", "--out", str(tmp_path / "OUT")]) == 0
+    stored = hilum.open_run(tmp_path / "OUT")[0].nodule_mask.array
+    made = write_nndetection(tmp_path / "OUT", tmp_path / "det")
+    first, second = np.unique(stored[stored > 0]).tolist()
+    assert first in {2, 3}
+    assert second == 4
+    assert (made.nodules, made.folds, list(instances_of(made.folder).values())) == (2, 0, [2])
+    assert [(skip.code, skip.nodule) for skip in made.skipped] == [("outside", 1), ("not-drawn", 5 - first)]
+    label = hilum.read_mask(next((made.folder / "raw_splitted" / "labelsTr").glob("*.nii.gz"))).array
+    assert np.array_equal(label, (stored == first) + 2 * (stored == second))
+    bare = [*map(str, words[:2]), "--recipe", str(run.parent / "r.toml"), "--out", str(tmp_path / "BARE")]
+    assert main(bare) == 0
+    with pytest.raises(MissingInputError, match=r"no scan is annotated.*--annotations"):
+        write_nndetection(tmp_path / "BARE", tmp_path / "other")
+    (tmp_path / "unit.toml").write_text((run.parent / "r.toml").read_text() + '[intensity]\noutput = "unit"\n')
+    words[-1] = tmp_path / "unit.toml"
+    assert main([*map(str, words), "--out", str(tmp_path / "UNIT")]) == 0
+    with pytest.raises(FormatError, match="unit range, but nnDetection expects HU"):
+        write_nndetection(tmp_path / "UNIT", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("labels", ["", "lesion"])
 def test_monais_lists_hold_whole_folds_out(run, tmp_path, labels):
     words = ["export", "monai", str(run), "--out", str(tmp_path / "list.json")]
@@ -145,7 +215,8 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(run, tmp_path):
         made = write_nnunet(run, out / "raw", labels="nodules").folder
         write_monai(run, out / "m.json", testing="2")
         write_coco3d(run, out / "c.json")
-        return [path.read_bytes() for path in (made / "splits_final.json", out / "m.json", out / "c.json")]
+        files = [made / "splits_final.json", write_nndetection(run, out).folder / "preprocessed" / "splits_final.pkl"]
+        return [path.read_bytes() for path in (*files, out / "m.json", out / "c.json")]
 
     before, kept = export(1), (run / "folds.json").read_bytes()
     table = run.parent / "p.csv"

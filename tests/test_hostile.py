@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import resource
 import struct
 import subprocess
 import sys
@@ -21,6 +20,8 @@ import hilum
 from hilum.datasets.folder import index
 from hilum.errors import HilumError
 from hilum.io.inspect import inspect
+
+resource = pytest.importorskip("resource", reason="on Windows these tests have nothing to test with")
 
 FILES = {base.name: base.files for base in bases()}
 MEMORY = 2 * 2**30

@@ -217,7 +217,9 @@ def copied(tmp_path):
     import hilum
 
     source = tmp_path / "source"
-    shutil.copytree(Path(hilum.__file__).parent, source / "hilum", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(hilum.__file__).parent, source / "hilum", ignore=shutil.ignore_patterns("__pycache__", "kernels.*")
+    )
     return source
 
 

@@ -190,8 +190,8 @@ def test_values_of_a_label_map_are_numbers_with_one_name():
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("GTV-1", "gtv-1"), ("Lung L", "lung_l"), ("../../x", "x"), ("con\u00e9", "con"), ("...", "labels"),
-     ("", "labels"), ("a" * 80, "a" * 48), ("Tumor (old)", "tumor_old")],
+    [("GTV-1", "gtv-1"), ("Lung L", "lung_l"), ("../../x", "x"), ("con\u00e9", "con_labels"), ("...", "labels"),
+     ("LPT1", "lpt1_labels"), ("con1", "con1"), ("", "labels"), ("a" * 80, "a" * 48), ("Tumor (old)", "tumor_old")],
 )  # fmt: skip
 def test_names_of_label_maps_are_safe_file_names(text, name):
     assert map_name(text) == name

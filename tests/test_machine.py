@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -34,6 +33,8 @@ from hilum.io.unfinished import PARTIAL
 from hilum.outputs.ledger import Row, read_ledger
 from hilum.recipes import parse_recipe
 from hilum.scan_ref import ScanRef
+
+resource = pytest.importorskip("resource", reason="on Windows these tests have nothing to test with")
 
 TEXT = '[resample]\nspacing_mm = 8.0\n[lungs]\nmethod = "none"\n'
 RECIPE = parse_recipe(TEXT)

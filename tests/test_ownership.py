@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -35,6 +34,8 @@ from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe, with_options
 from hilum.stats import fingerprint
 from hilum.train.runs import list_run
+
+fcntl = pytest.importorskip("fcntl", reason="on Windows these tests have nothing to test with")
 
 RECIPE = parse_recipe("[resample]\nspacing_mm = 8.0\n")
 COUNT = 2

@@ -16,13 +16,15 @@ import hilum
 from hilum import RunScan, batch, cli
 from hilum.errors import AnnotationError, GeometryError, InputError, OutputError
 from hilum.geometry import IDENTITY_DIRECTION
-from hilum.ops.patches.boxes import cut_patch, padded_voxels, patch_start
+from hilum.ops.patches.boxes import cut_patch, padded_voxels
+from hilum.ops.patches.shapes import make_shape
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
 from hilum.testing import directions
 from hilum.train.patch_records import PatchOptions
 from hilum.train.patches import write_patches
+from hilum.train.positions import PatchPosition
 
 FLIPPED = ((0.0, 0.0, -1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
 
@@ -238,7 +240,9 @@ def test_the_command_prints_what_was_cut_and_left_out(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--size", "0"], "out of range"),
+        (["--size", "0"], "from 1 to 1024"),
+        (["--size", "8,8"], "three (z, y, x)"),
+        (["--size", "8,x,8"], "from 1 to 1024"),
         (["--per-nodule", "0"], "out of range"),
         (["--negatives", "-1"], "out of range"),
         (["--seed", "-1"], "negative"),
@@ -290,8 +294,11 @@ def test_a_patch_is_what_numpy_pads_and_crops(shape, start, size, direction):
 
 @given(st.tuples(*[st.floats(-50, 50)] * 3), st.tuples(*[st.integers(1, 20)] * 3))
 def test_a_patchs_center_is_the_nearest_there_is(center, size):
-    start = patch_start(center, size)
-    assert np.abs(np.array(start) + (np.array(size) - 1) / 2 - center).max() <= 0.5 + 1e-9
+    nearest = make_shape(size).center(center)
+    assert np.abs(nearest - center).max() <= 0.5 + 1e-9
+    start = PatchPosition("lung", tuple(nearest.tolist()), (0.0, 0.0, 0.0)).start(size)
+    assert np.array_equal(np.array(start) + (np.array(size) - 1) / 2, nearest)
+    assert np.array_equal(make_shape(size, 9.0).center(center), center)
 
 
 def test_an_empty_patch_is_refused():

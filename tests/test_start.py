@@ -33,7 +33,7 @@ def test_a_command_that_starts_without_the_parser_takes_paths_by_position(name):
     command = cli._function(f"scans:{name}")
     cli.program()  # loads the options that the annotations name
     types = get_type_hints(command)
-    given = [p for p in inspect.signature(command).parameters.values() if p.kind is p.POSITIONAL_ONLY]
+    given = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.KEYWORD_ONLY]
     assert [types[p.name] for p in given] == [Path] * cli._PATHS[name]
     others = [p for p in inspect.signature(command).parameters.values() if p not in given]
     assert all(p.default is not p.empty for p in others)

@@ -9,11 +9,14 @@ import ast
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from posix_names import MODULES, NAMES, OPTIONS, PLACES, WINDOWS_MODULES, WINDOWS_NAMES
@@ -21,6 +24,14 @@ from served import ask, ended, started
 from small_runs import content, faults, write_small
 
 import hilum
+from hilum._kernels.compile import cache
+from hilum._os import files, folders
+from hilum.errors import MissingInputError, OutputError
+from hilum.io.archives import opened
+from hilum.io.atomic import atomic_path
+from hilum.io.dicom import plain
+from hilum.io.dicom.headers import read_headers
+from hilum.io.files import open_file
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
@@ -82,7 +93,7 @@ def test_only_one_room_names_what_only_some_systems_have():
 @pytest.mark.parametrize("text", [
     "import fcntl", "from resource import getrlimit", "import os\nos.pread(3, 4, 5)", "from os import O_CLOEXEC",
     "import os\nflags = getattr(os, 'O_NOFOLLOW', 0)", "subprocess.Popen([], pass_fds=[3])", "open('/proc/self/stat')",
-    "import signal\nsignal.SIGKILL", "import msvcrt", "ctypes.CDLL(None)",
+    "import signal\nsignal.SIGKILL", "import msvcrt", "ctypes.windll.kernel32",
 ])  # fmt: skip
 def test_a_leak_is_found(text):
     assert len(leaks(text)) == 1
@@ -277,3 +288,106 @@ def test_the_viewer_answers(resumed):
         assert b"hilum" in body
         assert ask(host, f"/{folder}/api/session")[0] == 200
         ended(process)
+
+
+# --- parts of the room ---
+
+
+def test_a_rename_waits_until_others_have_closed_the_file(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("new")
+    (tmp_path / "b").write_text("old")
+    refusals = [PermissionError(13, "in use")] * 2
+
+    def replace(source, target):
+        if refusals:
+            raise refusals.pop()
+        Path(source).rename(target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(PermissionError):  # other systems rename what is open: permission is missing
+        files.rename(tmp_path / "a", tmp_path / "b", replace=True)
+    monkeypatch.setattr(files, "_IS_WINDOWS", True)
+    files.rename(tmp_path / "a", tmp_path / "b", replace=True)
+    assert (tmp_path / "b").read_text() == "new"
+    (tmp_path / "a").write_text("newer")
+    refusals += [PermissionError(13, "in use")] * 10_000
+    monkeypatch.setattr(files, "_PATIENCE_S", 0.1)
+    with pytest.raises(OutputError, match="close the programs that have it open"), atomic_path(tmp_path / "b") as path:
+        path.write_text("newest")
+    assert (tmp_path / "b").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("letters", "says"), [(300, True), (100, False)])
+def test_a_path_that_is_too_long_for_windows_is_told(tmp_path, monkeypatch, letters, says):
+    path = tmp_path / "/".join(["x" * 100] * (letters // 100)) / "a.mhd"
+    for windows in (False, True):
+        monkeypatch.setattr(files, "_IS_WINDOWS", windows)
+        with pytest.raises(MissingInputError) as caught:
+            open_file(path)
+        assert ("turn on long paths in Windows" in str(caught.value)) is (says and windows)
+
+
+def test_a_link_is_refused_where_the_system_has_no_flag_for_it(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    monkeypatch.setattr(files, "_NO_LINKS", 0)
+    os.close(files.open_handle(tmp_path / "link"))
+    os.close(files.open_handle(tmp_path / "a", follow=False))
+    for write in (False, True):
+        with pytest.raises(OSError, match="symbolic links"):
+            files.open_handle(tmp_path / "link", write=write, follow=False)
+
+
+@pytest.mark.parametrize("damage", ["none", "short", "folder"])
+def test_frames_are_the_same_without_reads_at_offsets(tmp_path, monkeypatch, damage):
+    series = write_dicom_series(make_phantom(seed=3, shape=(20, 40, 48), spacing=(5.0, 3.0, 3.0)), tmp_path / "series")
+    headers = [header for path in sorted(series.iterdir()) for header in read_headers(series, path.name)]
+    spoiled = series / headers[7].path
+    if damage == "short":
+        os.truncate(spoiled, spoiled.stat().st_size - 100)
+    elif damage == "folder":
+        spoiled.unlink()
+        spoiled.mkdir()
+    read = []
+    for at_offsets in (True, False):
+        monkeypatch.setattr(plain, "READS_AT_OFFSETS", at_offsets)
+        voxels, scratch = np.zeros((20, 40, 48), np.int16), np.empty((40, 48), np.int16)
+        stats = plain.read_plain(series, list(enumerate(headers)), scratch, voxels)
+        read.append((stats, voxels[sorted(stats)]))
+    assert read[0][0] == read[1][0]
+    assert len(read[0][0]) == (20 if damage == "none" else 19)
+    np.testing.assert_array_equal(read[0][1], read[1][1])
+
+
+@pytest.mark.parametrize(("system", "place"), [("Unix", ".cache/hilum"), ("MacOS", "Library/Caches/hilum")])
+def test_caches_are_where_each_system_keeps_them(monkeypatch, tmp_path, system, place):
+    """The class of platformdirs for macOS runs here, too; the one for Windows asks Windows."""
+    from platformdirs import macos, unix
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("platformdirs.PlatformDirs", {"Unix": unix.Unix, "MacOS": macos.MacOS}[system])
+    assert folders.user_cache() == tmp_path / place
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_what_is_kept_for_one_user_is_closed_to_others(tmp_path, monkeypatch, umask):
+    """The code of kernels: see ``tests/test_kept.py``."""
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    volume = make_phantom(seed=1, shape=(20, 40, 48), spacing=(5.0, 3.0, 3.0)).scan.ct
+    hilum.write(volume, tmp_path / "scan.nii")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "scan.nii", "scan.nii")
+    before = os.umask(umask)
+    try:
+        with opened(tmp_path / "a.zip") as unpacked:
+            assert stat.S_IMODE(unpacked.path.stat().st_mode) == 0o700
+        private = cache.private_folder("matplotlib")
+        assert private is not None
+        assert stat.S_IMODE(private.stat().st_mode) in {0o700, 0o755}  # root's can be read by all, as its programs
+    finally:
+        os.umask(before)

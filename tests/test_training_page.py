@@ -54,7 +54,7 @@ def test_the_commands_and_examples_run_in_their_order(folder, monkeypatch, capsy
             exec(block, names)  # noqa: S102 - our own page
         for line in block.splitlines() if not kind else ():
             assert cli.main(shlex.split(line)[1:]) == 0, line
-    assert [kind for kind, _ in blocks].count("python") == 5
+    assert [kind for kind, _ in blocks].count("python") == 6
     told = capsys.readouterr().out
     assert "SLICES: 1 nodules of 1 scans, three slices each" in told
     assert "PATCHES: 5 patches at nodules, 3 elsewhere, of 1 scans" in told

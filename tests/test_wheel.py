@@ -33,7 +33,11 @@ def installed(tmp_path_factory):
     pytest.importorskip("hatchling", reason="hatchling builds the wheel")
     place = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", place]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    environment = {
+        **os.environ,
+        "HILUM_WITHOUT_KERNELS": "1",
+    }  # they take minutes; tests/test_kernel_library.py has them
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, env=environment)
     (wheel,) = place.glob("hilum-*.whl")
     with zipfile.ZipFile(wheel) as file:
         file.extractall(place / "site")

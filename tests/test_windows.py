@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -117,6 +118,18 @@ def test_windows_are_scaled_as_patches_are():
     assert raw.flags.writeable
 
 
+def test_memory_holds_the_result_and_one_answer():
+    volume = noise((64, 128, 128))
+    windows = hilum.windows(volume, 32, overlap=0.5, window=(-1000, 400))
+    window, result = 4 * 32**3, 4 * volume.array.size
+    for _ in range(2):  # the first call loads the kernels
+        tracemalloc.start()
+        windows.stitch(answer for batch in windows.batches() for answer in batch)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert result < peak < result + 6 * window
+
+
 def test_channels_become_labels_and_a_probability_a_mask():
     volume = noise((12, 14, 10))
     windows = hilum.windows(volume, 8, overlap=0.5)
@@ -178,13 +191,18 @@ def test_detections_are_a_table_that_froc_reads(tmp_path):
     }
     hilum.write_detections(tmp_path / "marks.csv", marks)
     assert (tmp_path / "marks.csv").read_text().count("\n") == 4
-    tables, notes = read_detections(tmp_path / "marks.csv")
+    table = read_detections(tmp_path / "marks.csv")
+    tables, notes = table.tables, table.notes
     assert notes == ()
     assert sorted(tables) == ["1.2.3", "1.2.5"]
     assert np.allclose(tables["1.2.3"], [(1.2346, -2, 1000, 0.123456789), (4, 5, 6, 1)])
     assert read_findings(tmp_path / "marks.csv").tables["1.2.5"][0, 3] == 12
     score = hilum.froc(tables, {"1.2.3": np.array([[1.0, -2, 1000, 8.0]])}, ["1.2.3", "1.2.4", "1.2.5"])
     assert score.found == 1
+    unknown = hilum.Detection((1.0, 2.0, 3.0), float("nan"), 0.25)
+    hilum.write_detections(tmp_path / "sizes.csv", {"1.2.5": [unknown, *marks["1.2.5"]]})
+    assert read_detections(tmp_path / "sizes.csv").marks(["1.2.5"])[0] == marks["1.2.5"][0]
+    assert np.isnan(read_detections(tmp_path / "sizes.csv").marks(["1.2.5"])[1].diameter_mm)
     for wrong in ({"a b": marks["1.2.5"]}, {"1.2.3": [hilum.Detection((0.0, float("nan"), 0.0), 1.0, 1.0)]}):
         with pytest.raises(InputError, match="cannot be written"):
             hilum.write_detections(tmp_path / "other.csv", wrong)

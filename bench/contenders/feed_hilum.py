@@ -1,6 +1,6 @@
 """Patches from hilum: plain, mirrored, rotated and zoomed; in one process and two; with torch's DataLoader.
 
-python bench/contenders/feed_hilum.py NPY NIFTI SECONDS ROUNDS [torch]
+python bench/contenders/feed_hilum.py NPY NIFTI SECONDS ROUNDS [torch|cubes|shapes]
 """
 
 from __future__ import annotations
@@ -37,6 +37,38 @@ def one_process(npy: Path, nifti: Path, seconds: float, rounds: int) -> None:
         for way, (folder, augment) in ways.items()
     }
     measure_together(takes, seconds=seconds, rounds=rounds)
+
+
+def cubes(npy: Path, seconds: float, rounds: int) -> None:
+    """Measure cubes, in the terms of every version."""
+    ways = {
+        "plain": None,
+        "flips and 90 degrees": hilum.Augment(flip="zyx", turn90=True),
+        "rotated and zoomed": hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1)),
+        "rotated and zoomed linearly": hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1), order=1),
+    }
+    data = {way: hilum.PatchDataset(npy, length=10**7, augment=augment, **OPTIONS) for way, augment in ways.items()}
+    measure_together({way: next_item(one) for way, one in data.items()}, seconds=seconds, rounds=rounds)
+
+
+def shapes(npy: Path, seconds: float, rounds: int) -> None:
+    """Measure patches of as many voxels as the cube, of other shapes and spacings."""
+    turned = hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1))
+    ways: dict[str, dict[str, Any]] = {
+        "64 x 64 x 64": {},
+        "32 x 64 x 128": {"size": (32, 64, 128)},
+        "16 x 128 x 128": {"size": (16, 128, 128)},
+        "64 x 64 x 64, rotated and zoomed": {"augment": turned},
+        "32 x 64 x 128, rotated and zoomed": {"size": (32, 64, 128), "augment": turned},
+        "16 x 128 x 128, rotated and zoomed": {"size": (16, 128, 128), "augment": turned},
+        "64 x 64 x 64, of 0.8 mm": {"size_mm": 51.2},
+        "64 x 64 x 64, with 128 mm around it": {"context_mm": 128},
+    }
+    data = {
+        way: hilum.PatchDataset(npy, length=10**7, **{**OPTIONS, "jitter_mm": 4.0, **more})
+        for way, more in ways.items()
+    }
+    measure_together({way: next_item(one) for way, one in data.items()}, seconds=seconds, rounds=rounds)
 
 
 def next_item(data: hilum.PatchDataset) -> Callable[[], object]:
@@ -85,8 +117,8 @@ def through_torch(npy: Path, seconds: float, rounds: int) -> None:
 if __name__ == "__main__":
     npy, nifti = map(Path, sys.argv[1:3])
     seconds, rounds = float(sys.argv[3]), int(sys.argv[4])
-    if sys.argv[5:] == ["torch"]:
-        through_torch(npy, seconds, rounds)
+    if others := {"torch": through_torch, "cubes": cubes, "shapes": shapes}.get("".join(sys.argv[5:])):
+        others(npy, seconds, rounds)
     else:
         one_process(npy, nifti, seconds, rounds)
         by_workers: dict[int, list[float]] = {1: [], 2: []}

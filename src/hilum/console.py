@@ -7,18 +7,78 @@ import io
 import os
 import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from hilum.errors import one_line, path_end
+from hilum.errors import OutputError, one_line, path_end
 from hilum.io.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from hilum.io.dicom.records import Finding
     from hilum.io.inspect import Series
     from hilum.outputs.records import DatasetRecord
     from hilum.scan import Note, Scan
+
+
+@dataclass(frozen=True)
+class Verbosity:
+    """How much is told: `quiet` leaves out notes and progress, `verbose` adds a line for each scan; and the log."""
+
+    quiet: bool = False
+    verbose: bool = False
+    log: TextIO | None = None
+
+
+_NORMAL = Verbosity()
+
+verbosity = ContextVar("verbosity", default=_NORMAL)
+"""How much the present command tells."""
+
+
+@contextmanager
+def telling(*, quiet: bool = False, verbose: bool = False, log: Path | None = None) -> Iterator[None]:
+    """Set how much is told.
+
+    Parameters
+    ----------
+    quiet, verbose : bool
+        Leave out notes and progress on stderr; add a line for each scan of a run.
+    log : Path, optional
+        A file to which every line that is told is appended, with the time; with `quiet` those that are left out, too.
+
+    Raises
+    ------
+    OutputError
+        If the log cannot be opened.
+    """
+    try:
+        file = None if log is None else log.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
+    except OSError as problem:
+        what = f"the log cannot be written: {problem.strerror}"
+        raise OutputError(what, where=log, do="give --log another file") from problem
+    token = verbosity.set(Verbosity(quiet, verbose, file))
+    try:
+        yield
+    finally:
+        verbosity.reset(token)
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+
+
+def _log(text: str) -> None:
+    """Append lines to the log, if there is one."""
+    if (file := verbosity.get().log) is None:
+        return
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    with suppress(OSError):
+        file.writelines(f"{now} {line}\n" for line in text.splitlines())
+        file.flush()
 
 
 def describe_volume(scan: Scan) -> str:
@@ -165,12 +225,13 @@ def _verdict(series: Series, *, alone: bool) -> str:
 
 def print_result(text: str) -> None:
     """Print a result on stdout."""
+    _log(text)
     sys.stdout.write(text + "\n")
 
 
 def print_note(text: str) -> None:
     """Print a note on stderr as one line without control characters."""
-    print_stderr(f"note: {one_line(text, limit=290)}")
+    print_stderr(f"note: {one_line(text, limit=290)}", needed=False)
 
 
 def print_notes(notes: Iterable[Note]) -> None:
@@ -184,10 +245,12 @@ def print_error(text: str) -> None:
     print_stderr(one_line(text))
 
 
-def print_stderr(line: str) -> None:
-    """Print a line on stderr."""
-    with suppress(OSError):  # a progress bar replaces the lenient stream
-        sys.stderr.write(line + "\n")
+def print_stderr(line: str, *, needed: bool = True) -> None:
+    """Print a line on stderr; with ``--quiet`` only one that is needed."""
+    _log(line)
+    if needed or not verbosity.get().quiet:
+        with suppress(OSError):  # a progress bar replaces the lenient stream
+            sys.stderr.write(line + "\n")
 
 
 def _redirect_to_null(stream: TextIO) -> None:

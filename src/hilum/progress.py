@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from hilum.console import print_error, print_note, print_stderr
+from hilum.console import print_error, print_note, print_stderr, verbosity
 from hilum.errors import LINE_LIMIT, one_line
 from hilum.outputs import findings, ledger
 
@@ -179,6 +179,8 @@ class Progress:
             print_note(f"{row.id}: {note}")
         if row.reason and not row.id.startswith("input-"):
             print_error(reason_line(row))
+        if verbosity.get().verbose:
+            print_stderr(f"{row.id}: {row.status}{', unchanged' if row.kept else ''}, {row.seconds:.1f} s")
         self._show()
 
     def watch(self, names: tuple[str, ...]) -> None:
@@ -196,13 +198,13 @@ class Progress:
             self._bar.update(self._task, completed=counts.count, rate=rate, left=left, names=names, counts=text)
         elif time.monotonic() - self._printed >= 30 and counts.count < counts.total:
             self._printed = time.monotonic()
-            print_stderr(f"{counts.count} of {counts.total} scans, {rate}, {left}: {text}")
+            print_stderr(f"{counts.count} of {counts.total} scans, {rate}, {left}: {text}", needed=False)
 
 
 @contextmanager
 def progress(total: int) -> Iterator[Progress]:
     """Show the progress of a run of `total` scans."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or verbosity.get().quiet:
         yield Progress(total)
         return
     from rich.console import Console

@@ -9,6 +9,7 @@ FAULTS is that of ``tests/faulty``.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import ctypes
 import fcntl
 import multiprocessing.connection
@@ -75,6 +76,32 @@ def _lock(handle, _mode, count):
         raise PermissionError(13, "Permission denied") from problem
 
 
+def _closed(function):
+    """Rename as Windows does: nothing that this process has open, and nothing over it."""
+
+    def rename(source, target, **options):
+        for path in (os.path.realpath(source), os.path.realpath(target)):
+            if taken := [one for one in _opened() if f"{one}/".startswith(f"{path}/")]:
+                raise PermissionError(13, f"{taken[0]} is open", os.fspath(source))
+        return function(source, target, **options)
+
+    return rename
+
+
+def _opened():
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            yield str(Path(f"/proc/self/fd/{number}").readlink())
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        yield line[73:]
+
+
+def _load(path, **options):
+    if path is None:
+        raise TypeError("expected the path of a library: only POSIX has None for the program itself")
+    return ctypes.CDLL(path, **options)
+
+
 class _StartupInfo:
     def __init__(self, *, lpAttributeList):  # noqa: N803 - its name in Windows
         self.handles = lpAttributeList["handle_list"]
@@ -93,7 +120,7 @@ _path = _Module(
 )
 _os = _Module(
     os, NAMES["os"], name="nt", path=_path, O_BINARY=0, set_handle_inheritable=lambda *_: None,
-    **{name: _guarded(vars(os)[name]) for name in _files},
+    **{name: _guarded(vars(os)[name]) for name in _files}, rename=_closed(os.rename), replace=_closed(os.replace),
 )  # fmt: skip
 _channels = _Module(multiprocessing.connection, PipeConnection=multiprocessing.connection.Connection)
 SYSTEM = {
@@ -101,7 +128,7 @@ SYSTEM = {
     "os.path": _path,
     "sys": _Module(sys, platform="win32"),
     "signal": _Module(signal, NAMES["signal"], SIGBREAK=signal.SIGUSR1),
-    "ctypes": _Module(ctypes, {"CDLL", "cdll"}),
+    "ctypes": _Module(ctypes, CDLL=_load),
     "subprocess": _Module(subprocess, STARTUPINFO=_StartupInfo, Popen=_Popen),
     "multiprocessing.connection": _channels,
     "msvcrt": types.SimpleNamespace(locking=_lock, LK_NBLCK=2),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _BINARY = getattr(os, "O_BINARY", 0)  # otherwise Windows translates line breaks
 
@@ -97,6 +98,13 @@ def open_handle(path: Path, *, write: bool = False, follow: bool = True) -> int:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     access = os.O_RDWR | os.O_CREAT if write else os.O_RDONLY
     return os.open(path, access | _BINARY | _NO_WAITING | (0 if follow else _NO_LINKS), 0o666)
+
+
+def load_library(path: Path) -> Any:
+    """Load a shared library, as a ``ctypes.CDLL``; raises OSError if it is not one of this system."""
+    import ctypes
+
+    return ctypes.CDLL(str(path))
 
 
 @contextmanager

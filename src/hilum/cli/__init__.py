@@ -22,64 +22,69 @@ from hilum.cli.status import (
     exit_status,
     raise_on_signals,
 )
-from hilum.console import OutputLostError, lenient_streams, print_error
-from hilum.errors import HilumError
+from hilum.cli.tasks import TASKS, Command, join_lines
+from hilum.console import OutputLostError, lenient_streams, print_error, telling
+from hilum.errors import HilumError, OutputError
 
 if TYPE_CHECKING:
-    from cyclopts import App
+    from cyclopts import App, Group
 
     from hilum.cli import options as options
-
-COMMANDS = (
-    "runs:run", "runs:demo", "scans:info", "scans:convert", "scans:lungs", "scans:nodules", "runs:stats", "runs:report",
-    "runs:verify", "runs:store", "folds:folds", "exports:slices", "exports:patches", "exports:froc", "exports:score",
-    "scans:view",
-)  # fmt: skip
-"""Each command: its module here, imported when the command is used, and its function."""
-
-GROUPS = (
-    ("recipe", "List, show and check recipes.", ("recipes:list_", "recipes:show", "recipes:check")),
-    ("plot", "Draw a picture of a scan.", (
-        "plots:histogram", "plots:montage", "plots:surface", "plots:steps", "plots:nodules", "plots:window",
-        "plots:compare", "plots:overview",
-    )),
-    ("export", "Write a finished output in the format of another program.", (
-        "exports:nnunet", "exports:monai", "exports:seg", "exports:coco3d", "exports:csv",
-    )),
-)  # fmt: skip
 
 PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc", "score"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""
 
-HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
+HELP = frozenset({"--help", "-h", "--version", "-V"})  # options that make any command print and do nothing else
 
 
 _PATHS = {"info": 1, "convert": 2}
 """Commands of `hilum.cli.scans` that many scripts call, and how many paths they take: with paths alone they start at
 once, since the parser takes longer to load than numpy."""
 
+_EVERY = (
+    "Every command also takes --quiet (no notes and no progress), --verbose (a line for each scan), --log FILE (append "
+    "all that is told to a file, with the time) and --debug (where an unexpected error happened)."
+)
+
 _PURPOSE = "Chest CT scans in, training-ready and geometry-true data out."
 
 
 def program(name: str = "") -> "App":
     """Make the parser of the command or group with this name; of all of them if there is none."""
-    from cyclopts import App  # late: it loads as slowly as numpy
+    from cyclopts import App, Group  # late: it loads as slowly as numpy
 
     import_module("hilum.cli.options")  # the annotations of a command name it
     # A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
     app = App(
-        name="hilum", help=_PURPOSE, version=hilum.__version__, help_format="plaintext",
-        suppress_keyboard_interrupt=False,
+        name="hilum", help=_PURPOSE, version=hilum.__version__, version_flags=("--version", "-V"),
+        help_format="plaintext", group_commands=Group("Options", sort_key=len(TASKS)),
+        suppress_keyboard_interrupt=False, help_epilogue=_EVERY,
     )  # fmt: skip
-    commands = [command for command in COMMANDS if command.endswith(f":{name}")]
-    groups = [group for group in GROUPS if group[0] == name]
-    for command in commands if commands or groups else COMMANDS:
-        app.command(_function(command))
-    for group_name, purpose, members in groups if commands or groups else GROUPS:
-        group = App(name=group_name, help=purpose, help_format="plaintext")
-        for member in members:
-            group.command(_function(member))
-        app.command(group)
+    every = [(title, command) for title, commands in TASKS.items() for command in commands]
+    chosen = [one for one in every if one[1].name == name]
+    groups = {title: Group(title, sort_key=rank) for rank, title in enumerate(TASKS)}
+    for rank, (title, command) in enumerate(chosen or every):
+        app.command(_parser(command, "hilum", rank, groups[title]))
+    if not chosen:
+        app.register_install_completion_command(help="Let bash, zsh or fish complete the words of hilum.")
+    return app
+
+
+def _parser(command: Command, before: str, rank: int, group: "Group | None" = None) -> "App":
+    """Make the parser of a command, or of a group with its commands; `before` is what stands before it."""
+    from cyclopts import App
+
+    example = f"Example: {before} {command.name} {command.example}".rstrip()
+    app = App(
+        name=command.name, help=command.help or None, help_format="plaintext", help_epilogue=example, sort_key=rank,
+        group=group,
+    )  # fmt: skip
+    for number, member in enumerate(command.members):
+        app.command(_parser(member, f"{before} {command.name}", number))
+    if not command.members:
+        function = _function(command.function)
+        function.__doc__ = join_lines(function.__doc__ or "")
+        app.default(function)
     return app
 
 
@@ -98,11 +103,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SIGTERM; 141 if nobody reads stdout.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    debug, quiet, verbose = (flag in words for flag in ("--debug", "--quiet", "--verbose"))
+    words = [word for word in words if word not in {"--debug", "--quiet", "--verbose"}]
+    words, log = _take_log(words)
     only_prints = not words or words[0] in PRINTING or not HELP.isdisjoint(words)
     with lenient_streams(stdout_required=only_prints):
-        return _run(words, debug=debug)
+        try:
+            with telling(quiet=quiet, verbose=verbose, log=log):
+                return _run(words, debug=debug)
+        except OutputError as problem:
+            print_error(str(problem))
+            return REFUSED
+
+
+def _take_log(words: list[str]) -> tuple[list[str], Path | None]:
+    """Take ``--log FILE`` or ``--log=FILE`` out of the words, whichever command they are for."""
+    for k, word in enumerate(words):
+        if word == "--log" and k + 1 < len(words):
+            return [*words[:k], *words[k + 2 :]], Path(words[k + 1])
+        if word.startswith("--log="):
+            return [*words[:k], *words[k + 1 :]], Path(word.removeprefix("--log="))
+    return words, None
 
 
 def start() -> NoReturn:
@@ -146,9 +167,12 @@ def _run(words: list[str], *, debug: bool) -> int:
 def _call(words: list[str]) -> int | None:
     """Parse the words and call the command that they name."""
     name, *rest = words or [""]
-    if _PATHS.get(name) == len(rest) and all(rest) and not any(word.startswith("-") for word in rest):
+    if name in _PATHS:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would start and end without any work
+        # Each voxel is used once. Huge pages are slow to get where a virtual machine has returned its free memory.
+        os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
         gc.set_threshold(100_000)  # imports make many objects and no garbage
+    if _PATHS.get(name) == len(rest) and all(rest) and not any(word.startswith("-") for word in rest):
         done: int | None = _function(f"scans:{name}")(*map(Path, rest))
         return done
     from cyclopts import CycloptsError
@@ -156,13 +180,13 @@ def _call(words: list[str]) -> int | None:
     try:
         status: int | None = program(name)(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as problem:
-        print_error(f"{problem}; see 'hilum --help'")
+        print_error(f"{problem}; see '{' '.join(('hilum', *(problem.command_chain or ()), '--help'))}'")
         return USAGE
     return status
 
 
 def _function(command: str) -> FunctionType:
-    """Import a command of `COMMANDS`."""
+    """Import the function of a command."""
     module, _, name = command.partition(":")
     function: FunctionType = getattr(import_module(f"hilum.cli.{module}"), name)
     return function

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from hilum.cli import plot_files, status
-from hilum.cli.options import Flag, FoldBy, Json, Overwrite, RunFolder
+from hilum.cli.options import Flag, FoldBy, Json, Out, OutOrNone, Overwrite, RunFolder
 from hilum.console import print_note, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def nnunet(
     folder: RunFolder,
     /,
     *,
-    out: Path,
+    out: Out,
     number: int = 501,
     name: str = "Hilum",
     labels: str = "both",
@@ -55,11 +55,34 @@ def nnunet(
     return report_skipped(made.skipped)
 
 
+def nndetection(
+    folder: RunFolder, /, *, out: Out, number: int = 501, name: str = "Hilum", overwrite: Overwrite = False
+) -> int:
+    """Write a task for nnDetection: images, masks of nodules as instances, dataset.json, and splits by patient.
+
+    Parameters
+    ----------
+    out
+        The folder det_data; the command creates TaskNUMBER_NAME in it.
+    number
+        Number of the task, 1 to 999.
+    name
+        Name of the task: letters, digits, underscores.
+    """
+    from hilum.export.nndetection import write_nndetection
+
+    made = write_nndetection(folder, out, number=number, name=name, overwrite=overwrite)
+    print_result(f"{made.folder}: {made.nodules} nodules of {made.cases} cases, {made.folds or 'no'} folds")
+    if not made.folds:
+        print_result("the scans have no folds: nnDetection will split the cases at random; see 'hilum folds'")
+    return report_skipped(made.skipped)
+
+
 def monai(
     folder: RunFolder,
     /,
     *,
-    out: Path,
+    out: Out,
     labels: str = "",
     validation: str = "",
     testing: str = "",
@@ -94,7 +117,7 @@ def monai(
     return _report_boxes(out, made, "; boxes are in LPS: set affine_lps_to_ras=True in MONAI")
 
 
-def seg(folder: RunFolder, /, *, out: Path, source: list[Path], overwrite: Overwrite = False) -> int:
+def seg(folder: RunFolder, /, *, out: Out, source: list[Path], overwrite: Overwrite = False) -> int:
     """Write lungs, nodules and label maps as DICOM-SEG on the slices of the original series.
 
     Parameters
@@ -112,7 +135,7 @@ def seg(folder: RunFolder, /, *, out: Path, source: list[Path], overwrite: Overw
     return report_skipped(made.skipped)
 
 
-def coco3d(folder: RunFolder, /, *, out: Path, labels: str = "nodules", overwrite: Overwrite = False) -> int:
+def coco3d(folder: RunFolder, /, *, out: Out, labels: str = "nodules", overwrite: Overwrite = False) -> int:
     """Write the boxes of nodules, or of a label map, as COCO instances with a third axis.
 
     Parameters
@@ -127,7 +150,7 @@ def coco3d(folder: RunFolder, /, *, out: Path, labels: str = "nodules", overwrit
     return _report_boxes(out, write_coco3d(folder, out, labels=labels, overwrite=overwrite), labels=labels)
 
 
-def csv(folder: RunFolder, /, *, out: Path, labels: str = "nodules", overwrite: Overwrite = False) -> int:
+def csv(folder: RunFolder, /, *, out: Out, labels: str = "nodules", overwrite: Overwrite = False) -> int:
     """Write the boxes of nodules, or of a label map, as a table: one row each, in voxels and in LPS mm.
 
     Parameters
@@ -210,7 +233,7 @@ def score(
     patients: Path | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
-    out: Path | None = None,
+    out: OutOrNone = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -264,7 +287,7 @@ def slices(
     folder: RunFolder,
     /,
     *,
-    out: Path,
+    out: Out,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     labels: str = "nodules",
     pixels: Literal["stored", "uint8", "int16", "uint16"] = "stored",
@@ -296,8 +319,8 @@ def patches(
     folder: RunFolder,
     /,
     *,
-    out: Path,
-    size: int = 64,
+    out: Out,
+    size: str = "64",
     jitter_mm: float = 5.0,
     per_nodule: int = 1,
     negatives: int = 4,
@@ -317,7 +340,7 @@ def patches(
     out
         A folder for images_SCAN.npy, masks_SCAN.npy, index.csv and summary.json.
     size
-        Voxels along each edge.
+        Voxels along each edge, or along z, y and x: 32,64,64.
     jitter_mm
         Largest random shift of a patch from its nodule, along each axis.
     per_nodule
@@ -338,11 +361,15 @@ def patches(
     seed
         Seed; the same seed gives the same bytes.
     """
+    from hilum.ops.patches.boxes import three_sizes
     from hilum.train.patch_records import PatchOptions
     from hilum.train.patches import write_patches
 
+    numbers = [int(part) if part.isdecimal() else 0 for part in size.split(",")]
+    box = three_sizes(numbers if len(numbers) > 1 else numbers[0])
+    voxels = box if len(numbers) > 1 else box[0]
     options = PatchOptions(
-        size=size, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
+        size=voxels, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
         seed=seed, labels=labels,
     )  # fmt: skip
     made = write_patches(

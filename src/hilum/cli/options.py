@@ -14,9 +14,12 @@ Flag = Annotated[bool, Parameter(negative="")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of text.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result.")]
 
+Out = Annotated[Path, Parameter(alias="-o")]
+OutOrNone = Annotated[Path | None, Parameter(alias="-o")]
 RunFolder = Annotated[Path, Parameter(help="An output folder of 'hilum run'.")]
 ScanSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or an archive (.zip, .tar, .tgz).")]
-VolumeOut = Annotated[Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")]
+_VOLUME = "File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd."
+VolumeOut = Annotated[Path, Parameter(alias="-o", help=_VOLUME)]
 _LABELS = (
     "Label maps of the scans: a folder, or a pattern of file names with * for the name of the scan, such as "
     "'*_seg.nii.gz'; NAME=... names the label map. May be repeated."
@@ -121,5 +124,5 @@ FoldBy = Annotated[
 ]
 
 PlotSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or the folder of a finished scan.")]
-PictureOut = Annotated[Path, Parameter(help="File to write: .png, .svg or .pdf.")]
+PictureOut = Annotated[Path, Parameter(alias="-o", help="File to write: .png, .svg or .pdf.")]
 Preset = Annotated[Literal["lung", "mediastinum", "soft-tissue", "bone"], Parameter(help="Window preset.")]

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 import hilum
 from hilum.cli import plot_files
-from hilum.cli.options import Consensus, Flag, PictureOut, PlotSource, Preset, ScanSource
+from hilum.cli.options import Consensus, Flag, OutOrNone, PictureOut, PlotSource, Preset, ScanSource
 from hilum.cli.plot_files import Options, load, save
 from hilum.console import print_result
 from hilum.errors import InputError
@@ -71,7 +71,7 @@ def surface(
     source: PlotSource,
     /,
     *,
-    out: Path | None = None,
+    out: OutOrNone = None,
     mesh: Path | None = None,
     kind: Literal["lungs", "skeleton"] = "lungs",
     threshold_hu: float = 400.0,

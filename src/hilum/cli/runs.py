@@ -18,6 +18,8 @@ from hilum.cli.options import (
     Labels,
     MaxGap,
     MemoryGigabytes,
+    Out,
+    OutOrNone,
     RunFolder,
     Table,
     TiltOverride,
@@ -40,7 +42,7 @@ def run(
     inputs: Annotated[list[Path], Parameter(negative="")],
     /,
     *,
-    out: Path,
+    out: Out,
     recipe: str = "default",
     file_format: FormatOverride = None,
     dataset: Literal[
@@ -159,7 +161,7 @@ def store(
     /,
     *,
     file_format: Format,
-    out: Path | None = None,
+    out: OutOrNone = None,
     workers: Workers = 0,
     timeout: TimeoutMinutes = 30.0,
     memory: MemoryGigabytes = 0.0,
@@ -203,7 +205,7 @@ def _follow(process: Callable[..., Generator[Row, None, None]], out: Path, *, to
     return shown.counts, ALL_WELL
 
 
-def demo(*, out: Path = Path("hilum-demo")) -> None:
+def demo(*, out: Out = Path("hilum-demo")) -> None:
     """Make a phantom scan, preprocess it and draw a picture; needs no input.
 
     Parameters
@@ -225,7 +227,7 @@ def stats(folder: RunFolder, /, *, json: Json = False) -> None:
 
 
 def report(
-    folder: RunFolder, /, *, out: Path | None = None, detections: Path | None = None, scans: Path | None = None
+    folder: RunFolder, /, *, out: OutOrNone = None, detections: Path | None = None, scans: Path | None = None
 ) -> None:
     """Write one offline HTML page about a finished output: its scans sorted by risk, with pictures.
 

@@ -49,8 +49,8 @@ def _print_short(note: Note) -> None:
 
 def convert(
     source: cli.options.ScanSource,
-    output: cli.options.VolumeOut,
     /,
+    output: cli.options.VolumeOut,
     *,
     series: cli.options.Series = "",
     phase: cli.options.Phase = "",
@@ -79,8 +79,8 @@ def convert(
 
 def lungs(
     source: cli.options.ScanSource,
-    output: cli.options.VolumeOut,
     /,
+    output: cli.options.VolumeOut,
     *,
     method: cli.options.Method = "hilum",
     dilate_mm: float = 0.0,
@@ -131,8 +131,8 @@ def lungs(
 def nodules(
     source: cli.options.ScanSource,
     annotations: Path,
-    output: cli.options.VolumeOut,
     /,
+    output: cli.options.VolumeOut,
     *,
     consensus: cli.options.Consensus = 0.5,
     min_readers: cli.options.MinReaders = 1,

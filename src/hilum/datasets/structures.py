@@ -19,7 +19,7 @@ from hilum.errors import AnnotationError, HilumError, InputError, name_some, one
 from hilum.io import archives
 from hilum.io.files import path_exists
 from hilum.io.folders import list_folder, output_kind
-from hilum.io.labels.map_names import map_name
+from hilum.io.labels.map_names import DEVICE, map_name
 from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import Note
 from hilum.scan_ref import LabelFile, ScanRef
@@ -225,7 +225,7 @@ def _parse(text: str, files: Sequence[RegionFile]) -> _Choice:
     if not pattern.strip():
         what = f"--roi '{text}' names no region"
         raise InputError(what, do="write PATTERN or PATTERN=NAME, such as 'Lung*' or GTV-1=tumor", code="option")
-    if equals and not _NAME.fullmatch(name):
+    if equals and (DEVICE.fullmatch(name) or not _NAME.fullmatch(name)):
         what = f"--roi '{text}': a label map cannot be called '{name}'"
         raise InputError(what, do="take up to 48 of the characters a-z 0-9 _ -", code="option")
     return _Choice(text, file if is_file else "", pattern, name)

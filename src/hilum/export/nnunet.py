@@ -1,34 +1,28 @@
 """A data set for nnU-Net, version 2: images, labels, ``dataset.json``, and splits that keep each patient together."""
 
-import os
-import re
-import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 import hilum
-from hilum.errors import FormatError, InputError, MissingInputError, OutputError
+from hilum.errors import FormatError, InputError, MissingInputError
+from hilum.export import raw_folder
 from hilum.export.checked_run import checked_run
-from hilum.io import atomic, files, scan_files
-from hilum.io.volumes.formats import STORES
-from hilum.outputs import records, store
+from hilum.export.raw_folder import ENDING
+from hilum.io import atomic, scan_files
+from hilum.outputs import records
 from hilum.outputs.finished import LABELS
 from hilum.runs.run import AnyRun, open_run
 from hilum.train.label_maps import LUNG_CLASSES, label_values, mask_part
 from hilum.train.runs import ListedScan, Skip
-from hilum.volume import Mask, Volume
+from hilum.volume import Mask
 
 _OWN: dict[str, dict[str, int]] = {"lungs": LUNG_CLASSES, "nodules": {"nodule": 1}}
 """The classes of the masks that hilum makes, and their values there; every nodule is one class."""
 
 SPLITS = "splits_final.json"
-
-ENDING = STORES["nifti"].suffix
 
 
 class NnunetDataset(NamedTuple):
@@ -93,17 +87,10 @@ def write_nnunet(
     OutputError
         If there is another data set of that number, or the file system refuses.
     """
-    if not 1 <= number <= 999 or re.fullmatch(r"[A-Za-z0-9_]+", name) is None:
-        what = f"Dataset{number}_{name} is not a valid name: 1 to 999, then letters, digits and underscores"
-        raise InputError(what, do="choose another --number or --name", code="option")
-    final = raw / f"Dataset{number:03d}_{name}"
-    _check_output_folder(raw, final, number=number, overwrite=overwrite)
+    final = raw_folder.choose(raw, "Dataset", number=number, name=name, overwrite=overwrite)
     run = open_run(folder)
     scans, skipped = checked_run(run)
-    for scan in scans:
-        if scan.record.unit != store.HU:
-            what = f"voxels are in the {scan.record.unit}, but nnU-Net expects HU"
-            raise FormatError(what, where=scan.folder, do="run with intensity.output = 'hu'", code="not-hounsfield")
+    raw_folder.check_hounsfield(scans, "nnU-Net")
     parts = _parts(labels)
     used, left_out = _scans_with(parts, scans)
     if not used:
@@ -111,7 +98,7 @@ def write_nnunet(
     classes, layers = _plan(parts, used)
     with atomic.refusing_writes(raw):
         raw.mkdir(parents=True, exist_ok=True)
-    splits = _splits(used)
+    splits = raw_folder.splits(used)
     with atomic.atomic_folder(final) as partial:
         for part in ("imagesTr", "labelsTr"):
             (partial / part).mkdir()
@@ -129,22 +116,6 @@ def write_nnunet(
         classes=classes,
         overlap=overlap,
     )
-
-
-def _check_output_folder(raw: Path, final: Path, *, number: int, overwrite: bool) -> None:
-    for other in sorted(raw.glob(f"Dataset{number:03d}_*")) if raw.is_dir() else ():
-        if other != final:
-            what = "is a data set of the same number"
-            raise OutputError(what, where=other, do="choose another --number", code="exists")
-    if not final.exists():
-        return
-    content = {}
-    with suppress(OSError, ValueError, msgspec.DecodeError):
-        content = msgspec.json.decode(files.read_small(final / "dataset.json", limit=1 << 24), type=dict[str, Any])
-    if "hilum" not in content:
-        raise OutputError("was not written by hilum", where=final, do="choose another --number", code="exists")
-    if not overwrite:
-        raise OutputError("holds an earlier export", where=final, do="give --overwrite", code="exists")
 
 
 def _parts(labels: str) -> list[str]:
@@ -195,20 +166,12 @@ def _plan(parts: list[str], scans: list[ListedScan]) -> tuple[dict[str, int], li
 
 def _write_case(scan: ListedScan, partial: Path, layers: list[_Layer]) -> int:
     """Write the image and the labels of a scan; return how many voxels of label maps had a label before."""
-    image = partial / "imagesTr" / f"{scan.scan_id}_0000{ENDING}"
-    if scan.format_of() == "nifti":
-        source = scan.folder / f"ct{ENDING}"
-        try:
-            os.link(source, image)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(source, image)
-    else:
-        scan_files.write(_read(scan, "ct"), image)
+    raw_folder.write_part(scan, "ct", partial / "imagesTr" / f"{scan.scan_id}_0000{ENDING}")
     mask, overlap = np.zeros(scan.geometry.shape, np.uint8), 0
     for part, classes in layers:
         if part == "nodules" and not scan.format_of(part):
             continue
-        array = _read(scan, part).array
+        array = raw_folder.read_part(scan, part).array
         if part == "lungs" and array.max() > 2:
             what = f"the lung mask has the label {array.max()}, expected 1 right and 2 left"
             raise FormatError(what, where=scan.folder, do="export --labels nodules")
@@ -217,21 +180,3 @@ def _write_case(scan: ListedScan, partial: Path, layers: list[_Layer]) -> int:
         np.copyto(mask, added, where=added > 0)
     scan_files.write(Mask(mask, scan.geometry), partial / "labelsTr" / f"{scan.scan_id}{ENDING}")
     return overlap
-
-
-def _read(scan: ListedScan, part: str) -> Volume:
-    if (volume := scan.read(part)) is None:
-        raise MissingInputError(f"has no {part}", where=scan.folder, do="run it again")
-    return volume
-
-
-def _splits(scans: list[ListedScan]) -> list[dict[str, list[str]]]:
-    """Give one split per fold; none if a scan has no fold, or all scans have the same."""
-    folds = {scan.scan_id: scan.patient_fold for scan in scans}
-    names = sorted(set(folds.values()), key=lambda fold: (len(fold), fold))
-    if "" in names or len(names) < 2:
-        return []
-    return [
-        {"train": [n for n, f in folds.items() if f != fold], "val": [n for n, f in folds.items() if f == fold]}
-        for fold in names
-    ]

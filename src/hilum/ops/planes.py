@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum._kernels.resample.spline import Taps, interpolate
-from hilum._kernels.resample.spline_blocks import PAD
 from hilum._kernels.threads import run_slabs
+
+if TYPE_CHECKING:
+    from hilum._kernels.resample.spline import Taps
 
 _NEGLIGIBLE = 1e-3  # a shift of so few voxels is no shift
 _DTYPES = ("int16", "uint8", "float32")  # that the kernels interpolate
@@ -134,6 +135,8 @@ def _shift(
 
 def _interpolated(plane: NDArray[Any], parts: list[float], order: int) -> NDArray[Any]:
     """A plane at positions that lie these parts of a voxel after its voxels, along y and x."""
+    from hilum._kernels.resample.spline import interpolate  # late: few stacks are shifted
+
     moved = [axis for axis, part in enumerate(parts) if abs(part) > _NEGLIGIBLE] if order else []
     if not moved:
         return plane
@@ -150,7 +153,10 @@ def _interpolated(plane: NDArray[Any], parts: list[float], order: int) -> NDArra
     return _rounded(np.clip(fine, low, high, out=fine), plane.dtype)
 
 
-def _taps(size: int, part: float) -> Taps:
+def _taps(size: int, part: float) -> "Taps":
+    from hilum._kernels.resample.spline import Taps
+    from hilum._kernels.resample.spline_blocks import PAD
+
     base, t = (0, part) if part > 0 else (-1, 1 + part)
     s = 1 - t
     weights = (-t * s * s / 2, 1 - t * t * (2.5 - 1.5 * t), 1 - s * s * (2.5 - 1.5 * s), -s * t * t / 2)

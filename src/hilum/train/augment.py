@@ -1,16 +1,16 @@
-"""Random poses of a patch (mirrored, rotated, zoomed) and the boxes of its nodules in them."""
+"""Random poses of a patch: mirrored, rotated, zoomed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import cos, hypot, radians, sin
+from math import cos, radians, sin
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.geometry import Geometry, Vector
 from hilum.ops.patches import poses, sampling
+from hilum.ops.patches.boxes import three_sizes
 from hilum.runs.run_scan import RunScan
 
 
@@ -24,7 +24,8 @@ class Augment:
         The array axes, as letters of "zyx", along which a patch is mirrored, each with probability 1/2.
         "x" swaps left and right in the orientation that hilum stores.
     turn90 : bool, default False
-        Rotate a patch in the plane of its slices by 0, 90, 180 or 270 degrees. Needs square pixels.
+        Rotate a patch in the plane of its slices by 0, 90, 180 or 270 degrees; one that is not square there, in voxels
+        or mm, by 0 or 180 degrees, so that all patches have one shape. Needs square pixels.
     rotate_degrees : float, default 0.0
         The largest rotation, in either direction, about one array axis through the patch's center; at most 45.
         Angles are measured in millimetres, so a rotation stays one on grids with unequal spacings.
@@ -103,7 +104,15 @@ class Augment:
                 do = "leave turn90 out, or run with one spacing in the plane"
                 raise InputError(what, where=scan.folder, do=do, code="option")
 
-    def draw(self, grid: Geometry, center: Vector, size: int, generator: np.random.Generator) -> poses.Pose:
+    def draw(
+        self,
+        grid: Geometry,
+        center: Vector,
+        size: int | Sequence[int],
+        generator: np.random.Generator,
+        *,
+        spacing: Vector | None = None,
+    ) -> poses.Pose:
         """Draw how one patch lies in its scan.
 
         Parameters
@@ -112,10 +121,12 @@ class Augment:
             The grid of the scan.
         center : tuple of float, (z, y, x)
             The middle of the patch, in voxels of the grid.
-        size : int
-            Voxels along each edge of the patch.
+        size : int or sequence of three int, (z, y, x)
+            Voxels along each axis of the patch; one number stands for all.
         generator : numpy.random.Generator
             Gives the random numbers; the same state gives the same pose.
+        spacing : tuple of float, (z, y, x), mm, optional
+            The patch's own, by default that of the grid.
 
         Returns
         -------
@@ -128,8 +139,10 @@ class Augment:
         >>> import numpy as np
         >>> grid = hilum.Geometry((50, 50, 50), (1.0, 1.0, 1.0))
         >>> hilum.Augment(flip="zyx").draw(grid, (20.0, 20.0, 20.0), 16, np.random.default_rng(0)).size
-        16
+        (16, 16, 16)
         """
+        box = three_sizes(size)
+        steps = None if spacing is None else np.divide(spacing, grid.spacing).tolist()
         chance = generator.random(8).tolist()  # always eight: an option does not change the draws of the others
         matrix = poses.IDENTITY
         if (self.rotate_degrees or self.scale != (1.0, 1.0)) and chance[4] < self.share:
@@ -137,49 +150,15 @@ class Augment:
             about = "zyx".index(self.rotate_about[int(chance[6] * len(self.rotate_about))]) if degrees else 0
             low, high = self.scale
             matrix = _rotation(about, radians(degrees), 1 / (low + chance[7] * (high - low)), grid.spacing)
-        for _ in range(int(4 * chance[3]) if self.turn90 else 0):  # first a quarter turn in the plane
+        turns = int(4 * chance[3]) if self.turn90 else 0
+        if box[1] != box[2] or (spacing is not None and box[1] * spacing[1] != box[2] * spacing[2]):
+            turns = turns // 2 * 2
+        for _ in range(turns):  # first a quarter turn in the plane
             matrix = tuple((row[0], row[2], -row[1]) for row in matrix)
         signs = [-1.0 if "zyx"[k] in self.flip and chance[k] < 0.5 else 1.0 for k in range(3)]
         if signs != [1.0, 1.0, 1.0]:
-            matrix = tuple((row[0] * signs[0], row[1] * signs[1], row[2] * signs[2]) for row in matrix)
-        return poses.Pose(center, size, matrix)
-
-
-def patch_boxes(
-    pose: poses.Pose, spacing: Vector, centers: NDArray[np.float64], diameters: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Give the boxes of the nodules whose centers are in a patch.
-
-    Parameters
-    ----------
-    pose : Pose
-        Where the patch is, and how it is turned and zoomed.
-    spacing : tuple of float, (z, y, x), mm
-        The scan's spacing.
-    centers : ndarray, shape (n, 3), (z, y, x)
-        Voxel indices of the scan.
-    diameters : ndarray, shape (n,), mm
-        Of the nodules.
-
-    Returns
-    -------
-    which : ndarray of int, shape (m,)
-        Indices of the nodules.
-    boxes : ndarray of float32, shape (m, 6)
-        First and last corner, (z, y, x, z, y, x), as voxel indices of the patch; whole numbers are voxel centers. A
-        nodule is a sphere, so a rotation does not change its box. Not clipped at the patch's border.
-    """
-    offset = centers - pose.center
-    if pose.matrix == poses.IDENTITY:
-        widths = np.divide(1.0, spacing)
-    else:
-        offset = offset @ np.array(pose.inverse).T
-        dz, dy, dx = spacing
-        widths = np.array([hypot(z / dz, y / dy, x / dx) for z, y, x in pose.inverse])
-    which = np.flatnonzero((np.abs(offset) <= pose.size / 2).all(axis=1))
-    middle = offset[which] + (pose.size - 1) / 2
-    half = diameters[which, None] / 2 * widths
-    return which, np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
+            matrix = poses.scaled(matrix, signs)
+        return poses.Pose(center, box, matrix if steps is None else poses.scaled(matrix, steps))
 
 
 def _rotation(about: int, angle: float, step: float, spacing: Vector) -> poses.Matrix:

@@ -6,6 +6,7 @@ import numpy as np
 
 from hilum.errors import InputError
 from hilum.train import dataset, folder
+from hilum.train.epochs import draw_order
 
 
 def batches(
@@ -53,7 +54,7 @@ def batches(
     """
     if size < 1 or not 0 <= worker < workers:
         raise InputError(f"batches of {size}, worker {worker} of {workers}: out of range", code="option")
-    order = np.random.default_rng(seed).permutation(len(data)) if shuffle else np.arange(len(data))
+    order = draw_order(len(data), getattr(data, "samples_per_volume", 1), seed if shuffle else None)
     for first in range(worker * size, len(data), workers * size):
         items = [data[int(index)] for index in order[first : first + size]]
         columns = {name: [item[name] for item in items] for name in items[0]}

@@ -5,28 +5,26 @@ its own files. Nothing here imports torch.
 """
 
 import warnings
-from collections import OrderedDict
-from collections.abc import Collection
-from functools import partial
-from typing import Any, Literal, get_args
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.errors import InputError, MissingInputError
-from hilum.ops.patches.boxes import patch_start
-from hilum.ops.patches.poses import Pose
+from hilum.ops.patches.poses import Pose, scaled
+from hilum.ops.patches.sampling import Order
+from hilum.ops.patches.shapes import make_shape
 from hilum.runs.run import AnyRun, open_run
 from hilum.train import intensity, runs
-from hilum.train.augment import Augment, patch_boxes
+from hilum.train.augment import Augment
+from hilum.train.boxes import nodule_table
 from hilum.train.epochs import EpochSampler, in_torch_worker
 from hilum.train.label_maps import NODULES, label_values, scans_with
-from hilum.train.open_scans import OpenScan, open_scan
-from hilum.train.positions import PatchPosition, are_far, check_jitter, lung_position, nodule_position, nodule_spheres
+from hilum.train.open_scans import OpenScans
+from hilum.train.positions import check_jitter
+from hilum.train.rules import PositionRule, Rule, check_rule
 
 Item = dict[str, Any]
-
-Rule = Literal["nodules", "balanced", "labels", "lungs", "uniform"]  # where patches are; see `PatchDataset`
 
 
 class PatchDataset:
@@ -40,8 +38,16 @@ class PatchDataset:
     ----------
     folder : str or path
         The output folder of ``hilum run``, or a `hilum.Run`.
-    size : int, default 64
-        Voxels along each edge.
+    size : int or sequence of three int, (z, y, x), default 64
+        Voxels along each axis; one number stands for all.
+    size_mm : float or sequence of three float, (z, y, x), mm, optional
+        What the voxels of a patch span: it is resampled as it is read, to a spacing of ``size_mm / size``, as
+        `hilum.resample` does, smoothed where that is much coarser; masks get the nearest label. By default patches
+        have the voxels of their scans.
+    context_mm : float or sequence of three float, (z, y, x), mm, optional
+        Add an image of the same size and center that spans this, resampled in the same way: the surroundings.
+    samples_per_volume : int, default 1
+        Patches of one scan that follow each other, so that it is opened once for all of them.
     rule : {"nodules", "balanced", "labels", "lungs", "uniform"}, default "nodules"
         ``"nodules"``: at each nodule in turn, moved by up to `jitter_mm`. ``"balanced"``: the same, with a patch of
         the lungs after each one. ``"labels"``: at a random voxel of the label map `labels` of each scan in turn,
@@ -50,7 +56,7 @@ class PatchDataset:
     labels : str, default "nodules"
         The mask of an item: that of the ``"nodules"``, or the label map of this name.
     length : int, optional
-        Items per epoch; by default once through the nodules or scans.
+        Items per epoch, a multiple of `samples_per_volume`; by default once through the nodules or scans.
     jitter_mm : float, default 5.0
         Along each array axis.
     distance_mm : float, default 20.0
@@ -104,7 +110,10 @@ class PatchDataset:
         self,
         folder: AnyRun,
         *,
-        size: int = 64,
+        size: int | Sequence[int] = 64,
+        size_mm: float | Sequence[float] | None = None,
+        context_mm: float | Sequence[float] | None = None,
+        samples_per_volume: int = 1,
         rule: Rule = "nodules",
         labels: str = NODULES,
         length: int | None = None,
@@ -119,17 +128,15 @@ class PatchDataset:
         cache: int = 4,
         verify: bool = False,
     ) -> None:
-        if rule not in get_args(Rule):
-            raise InputError(f"there is no rule {rule!r}", do=f"use {', '.join(get_args(Rule))}", code="option")
-        if rule == "labels" and labels == NODULES:
-            raise InputError("the rule 'labels' has no label map", do="name it, as in labels='tumor'", code="option")
-        if not 1 <= size <= 1024 or cache < 1 or seed < 0 or not 0 <= distance_mm < np.inf:
-            what = f"size {size}, cache {cache}, seed {seed} or distance {distance_mm} is out of range"
+        check_rule(rule, labels)
+        if cache < 1 or seed < 0 or samples_per_volume < 1 or not 0 <= distance_mm < np.inf:
+            what = f"cache {cache}, seed {seed}, {samples_per_volume} samples or distance {distance_mm} is out of range"
             raise InputError(what, code="option")
+        self.shape = make_shape(size, size_mm)
+        self.context = None if context_mm is None else make_shape(size, context_mm, "context_mm")
         run = open_run(folder)
-        self.folder, self.size, self.rule, self.seed, self.epoch = run.folder, size, rule, seed, 0
-        self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
-        self.labels, self._epoch_is_set = labels, False
+        self.folder, self.rule, self.seed, self.epoch, self.augment = run.folder, rule, seed, 0, augment
+        self.labels, self.samples_per_volume, self._epoch_is_set = labels, samples_per_volume, False
         listed, self.skipped = runs.list_run(run, fold_by=fold_by)
         uses_nodules = rule in {"nodules", "balanced"}
         wanted = {scan.fold for scan in listed} if folds is None else {str(fold) for fold in folds}
@@ -142,23 +149,24 @@ class PatchDataset:
         for scan in self.scans:
             scan.check_files(digest=verify)
             moved = jitter_mm if uses_nodules or rule == "labels" else 0.0
-            check_jitter(scan.geometry, self._box, moved, factor=factor)
+            check_jitter(scan.geometry, self.shape, moved, factor=factor)
+            self.shape.check(scan.geometry)
+            (self.context or self.shape).check(scan.geometry)
         if augment is not None:
             augment.check(self.scans)
-        self._nodules = [(k, nodule) for k, scan in enumerate(self.scans) for nodule in scan.nodules_inside]
-        if not (self._nodules if uses_nodules else self.scans):
+        self._rule = PositionRule(rule, self.scans, self.shape, jitter_mm, distance_mm, samples_per_volume, self.folder)
+        if not self._rule.once:
             what = "the chosen scans have no nodule" if uses_nodules else "no scan is in the chosen folds"
             raise MissingInputError(what, where=self.folder, do="check the run's annotations and the folds")
-        once = {"nodules": len(self._nodules), "balanced": 2 * len(self._nodules)}.get(rule, len(self.scans))
-        self.length = once if length is None else length
+        self.length = self._rule.once if length is None else length
+        if self.length % samples_per_volume:
+            what = f"length {self.length} is no multiple of {samples_per_volume} samples per volume"
+            raise InputError(what, code="option")
         self._scaling = intensity.choose_scaling(window, mean, {scan.record.unit for scan in self.scans}, self.folder)
-        self._tables = [_nodule_table(scan) for scan in self.scans]
-        self._most_nodules = max(len(labels) for *_, labels in self._tables)
-        self._opened: OrderedDict[int, OpenScan] = OrderedDict()
-
-    @property
-    def _box(self) -> tuple[int, int, int]:
-        return self.size, self.size, self.size
+        self._tables = [nodule_table(scan) for scan in self.scans]
+        self._most_nodules = max(len(table.labels) for table in self._tables)
+        lungs = rule in {"lungs", "balanced"}
+        self._open = OpenScans(self.scans, self.folder, lungs=lungs, labels=labels, cache=cache)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other patches for plain indices; a `sampler` needs no such call.
@@ -216,7 +224,8 @@ class PatchDataset:
         >>> data[1, 0]["image"].shape
         (16, 16, 16)
         """
-        return EpochSampler(self.length, seed=self.seed, shuffle=shuffle, rank=rank, ranks=ranks)
+        group = self.samples_per_volume
+        return EpochSampler(self.length, seed=self.seed, shuffle=shuffle, rank=rank, ranks=ranks, group=group)
 
     def __len__(self) -> int:
         """Number of items per epoch."""
@@ -233,12 +242,12 @@ class PatchDataset:
         Returns
         -------
         dict
-            ``image`` and ``mask`` (uint8, the labels of nodules or of the label map), shape (size, size, size);
+            ``image`` and ``mask`` (uint8, the labels of nodules or of the label map), of the shape `size`;
             ``label`` (1 at a nodule; the value at the voxel that was drawn from a label map), ``kind``, ``nodule``
             (its label, or 0), ``scan``, ``fold``; ``start``, int64, shape (3,), the first voxel (z, y, x) in the scan,
-            before augmentation; ``center_world`` and ``target_world``, float64, shape (3,),
-            (x, y, z), LPS mm; ``affine``, float64, shape (4, 4), from a voxel of the patch (z, y, x, 1) to the world
-            (x, y, z, 1), after augmentation.
+            before augmentation (with `size_mm`, the nearest one); ``center_world`` and ``target_world``, float64, shape
+            (3,), (x, y, z), LPS mm; ``affine``, float64, shape (4, 4), from a voxel of the patch (z, y, x, 1) to the
+            world (x, y, z, 1), after augmentation. With `context_mm`: ``context`` and its ``context_affine``.
 
             The nodules whose centers are in the patch: ``boxes``, float32, shape (n, 6), first and last corner
             (z, y, x, z, y, x) in voxels of the patch, whole numbers at voxel centers, a sphere's diameter wide, not
@@ -257,21 +266,26 @@ class PatchDataset:
         if not 0 <= index < self.length:
             raise IndexError(f"item {index} of {self.length}")
         generator = np.random.default_rng((self.seed, int(epoch), int(index)))
-        k, position = self._position(int(index), generator)
+        k, position = self._rule.draw(int(epoch), int(index), generator, self._open)
         scan, volumes, grid = self.scans[k], self._open(k), self.scans[k].geometry
-        z, y, x = position.center(self._box).tolist()
-        pose = Pose((z, y, x), self.size)
-        if self.augment is None:
-            image, mask = volumes.cut(position.start, self._box, self._scaling)
-        else:
-            pose = self.augment.draw(grid, pose.center, self.size, generator)
-            image, mask = volumes.cut_pose(pose, self._scaling, self.augment.order)
-        label, start = position.value, np.array(position.start, np.int64)
+        pose = Pose(position.center, self.shape.size, self.shape.matrix(grid))
+        if self.augment is not None:
+            own = None if self.shape.size_mm is None else self.shape.spacing(grid)
+            pose = self.augment.draw(grid, pose.center, pose.size, generator, spacing=own)
+        order: Order = 3 if self.augment is None else self.augment.order
+        image, mask = volumes.cut_pose(pose, self._scaling, order, self.shape.factors(grid))
+        start = np.array(position.start(self.shape.extent(grid)), np.int64)
         center, target = grid.index_to_world(pose.center), np.array(position.target, np.float64)
-        patch = {"image": image, "mask": mask, "label": label, "kind": position.kind, "nodule": position.nodule}
-        origin = {"scan": scan.scan_id, "fold": scan.fold, "start": start}
+        patch = {"image": image, "mask": mask, "label": position.value, "kind": position.kind}
+        origin = {"nodule": position.nodule, "scan": scan.scan_id, "fold": scan.fold, "start": start}
         world = {"center_world": center, "target_world": target, "affine": pose.affine(grid)}
-        return {**patch, **origin, **world, **self._boxes(k, pose)}
+        item = {**patch, **origin, **world, **self._tables[k].boxes(pose, self._most_nodules)}
+        if self.context is not None:
+            zoom = np.divide(self.context.spacing(grid), self.shape.spacing(grid)).tolist()
+            wide = Pose(pose.center, pose.size, scaled(pose.matrix, zoom))
+            item["context"] = volumes.cut_image(wide, self._scaling, order, self.context.factors(grid))
+            item["context_affine"] = wide.affine(grid)
+        return item
 
     def _plain_epoch(self) -> int:
         """The epoch of an index that comes without one."""
@@ -280,62 +294,3 @@ class PatchDataset:
             what = "every epoch of this loader will have the same patches"
             warnings.warn(f"{what}: give it sampler=data.sampler(), or call data.set_epoch(n)", stacklevel=3)
         return self.epoch
-
-    def _boxes(self, k: int, pose: Pose) -> Item:
-        voxels, spheres, labels = self._tables[k]
-        which, boxes = patch_boxes(pose, self.scans[k].geometry.spacing, voxels, spheres[:, 3])
-        missing = self._most_nodules - len(which)
-        item: Item = {"boxes": boxes, "boxes_world": spheres[which], "box_nodules": labels[which]}
-        for name, rows in item.items():
-            item[name] = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
-        return item
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the open files: another process opens its own."""
-        return {**self.__dict__, "_opened": OrderedDict()}
-
-    def _position(self, index: int, generator: np.random.Generator) -> tuple[int, PatchPosition]:
-        """Draw a scan, by its number, and a position in it."""
-        if self.rule == "uniform":
-            k = index % len(self.scans)
-            grid = self.scans[k].geometry
-            voxel = generator.integers(0, grid.shape)
-            x, y, z = grid.index_to_world(voxel).tolist()
-            return k, PatchPosition("uniform", patch_start(voxel, self._box), (x, y, z))
-        if self.rule == "labels":
-            k = index % len(self.scans)
-            return k, self._open(k).voxels.position(self.scans[k].geometry, self._box, self.jitter_mm, generator)
-        balanced = self.rule == "balanced"
-        turn = index // 2 if balanced else index
-        if self.rule == "nodules" or (balanced and index % 2 == 0):
-            k, nodule = self._nodules[turn % len(self._nodules)]
-            return k, nodule_position(self.scans[k].geometry, nodule, self._box, self.jitter_mm, generator)
-        for step in range(len(self.scans)):  # if a scan has no such position, the next one takes its turn
-            k = (turn + step) % len(self.scans)
-            if (lungs := self._open(k).lungs) is not None:
-                far = partial(are_far, spheres=self.scans[k].nodule_spheres, distance_mm=self.distance_mm)
-                position = lung_position(lungs, self._box, generator, is_far=far if balanced else None)
-                if position is not None:
-                    return k, position
-        what = "no scan has lung voxels that far from its nodules"
-        raise InputError(what, where=self.folder, do="use a smaller distance_mm", code="option")
-
-    def _open(self, k: int) -> OpenScan:
-        if k in self._opened:
-            self._opened.move_to_end(k)
-            return self._opened[k]
-        volumes = self._opened[k] = open_scan(
-            self.scans[k], self.folder, lungs=self.rule in {"lungs", "balanced"}, labels=self.labels
-        )
-        if volumes.is_costly:
-            while len(self._opened) > self.cache:
-                self._opened.popitem(last=False)
-        return volumes
-
-
-def _nodule_table(scan: runs.ListedScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Give the nodules inside a scan: voxels (z, y, x); (x, y, z) with the diameter, mm; labels."""
-    inside = scan.nodules_inside
-    spheres = nodule_spheres(inside)
-    labels = np.array([nodule.label for nodule in inside], np.int64)
-    return scan.geometry.world_to_index(spheres[:, :3]), spheres, labels

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
 
@@ -25,25 +26,36 @@ class EpochSampler:
         The number of this process among those that share an epoch.
     ranks : int, default 1
         Processes that share an epoch; all get equally many items, and the last few items may be given twice.
+    group : int, default 1
+        Items that stay together, in their order: those of one scan. The length is a multiple of it.
     """
 
-    def __init__(self, length: int, *, seed: int, shuffle: bool = True, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, length: int, *, seed: int, shuffle: bool = True, rank: int = 0, ranks: int = 1, group: int = 1
+    ) -> None:
         if not 0 <= rank < ranks:
             raise InputError(f"rank {rank} of {ranks}: out of range", code="option")
         self.length, self.seed, self.shuffle, self.rank, self.ranks, self.epoch = length, seed, shuffle, rank, ranks, 0
+        self.group = group
 
     def __len__(self) -> int:
         """Items of one process in an epoch."""
-        return (self.length + self.ranks - 1) // self.ranks
+        return -(-self.length // (self.group * self.ranks)) * self.group
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Begin an epoch, and yield each item's (epoch, index)."""
         epoch, self.epoch = self.epoch, self.epoch + 1
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, epoch)).permutation(self.length)
-        shared = np.resize(order, len(self) * self.ranks) if self.length else order
-        return iter([(epoch, index) for index in shared[self.rank :: self.ranks].tolist()])
+        order = draw_order(self.length, self.group, (self.seed, epoch) if self.shuffle else None).reshape(
+            -1, self.group
+        )
+        shared = np.resize(order, (len(self) // self.group * self.ranks, self.group)) if self.length else order
+        return iter([(epoch, index) for index in shared[self.rank :: self.ranks].ravel().tolist()])
+
+
+def draw_order(length: int, group: int, seed: int | tuple[int, int] | None) -> NDArray[np.int64]:
+    """Draw an order of indices in which those of a group stay together; without a seed, they are ascending."""
+    groups = np.arange(length // group) if seed is None else np.random.default_rng(seed).permutation(length // group)
+    return (groups[:, None] * group + np.arange(group)).ravel()
 
 
 def in_torch_worker() -> bool:

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hilum.errors import InputError, MissingInputError
 from hilum.geometry import Geometry
-from hilum.ops.patches.boxes import Box, patch_start
+from hilum.ops.patches.shapes import PatchShape
 from hilum.outputs.finished import LABELS
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-from hilum.train.positions import PatchPosition
+from hilum.train.positions import PatchPosition, as_vector
 from hilum.train.runs import ListedScan, Skip
 
 NODULES = "nodules"  # the mask of nodules, which every run with annotations has; not a label map
@@ -138,10 +138,11 @@ class LabelVoxels:
             far.append(not len(apart) or bool((apart**2).sum(axis=1).min() >= distance_mm**2))
         return np.array(far, np.bool_)
 
-    def position(self, grid: Geometry, size: Box, jitter_mm: float, generator: np.random.Generator) -> PatchPosition:
+    def position(
+        self, grid: Geometry, shape: PatchShape, jitter_mm: float, generator: np.random.Generator
+    ) -> PatchPosition:
         """Draw a patch around a labeled voxel, moved by up to `jitter_mm` along each array axis."""
         z, y, x = self.voxel(int(generator.integers(self.ends[-1])))
         jitter = generator.uniform(-jitter_mm, jitter_mm, 3) / grid.spacing
-        start = patch_start(np.add((z, y, x), jitter), size)
-        left, back, head = grid.index_to_world((z, y, x)).tolist()
-        return PatchPosition("label", start, (left, back, head), value=int(self.array[z, y, x]))
+        center = as_vector(shape.center(np.add((z, y, x), jitter)))
+        return PatchPosition("label", center, as_vector(grid.index_to_world((z, y, x))), value=int(self.array[z, y, x]))

@@ -1,5 +1,7 @@
 """The volumes of a finished scan, open for training, and the patches cut from them."""
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from hilum.io.volumes.open_volumes import OpenArray, OpenVolume, read_all, read_
 from hilum.ops.intensity import UnitRange
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, lies_inside
+from hilum.ops.patches.coarser import make_coarser
 from hilum.ops.patches.poses import IDENTITY, Pose
 from hilum.ops.patches.sampling import KEEP, ROUND, LabelTiles, Order, Source, copy_reoriented, sample, sample_labels
 from hilum.train import intensity, runs
@@ -76,24 +79,69 @@ class OpenScan:
         crop_scaled(box, corner, image, scaling.lower, scaling.width, scaling.mean)
         return image, mask
 
-    def cut_pose(self, pose: Pose, scaling: UnitRange | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Copy image and labels of a rotated, mirrored or zoomed patch, as `cut` does.
-
-        The image is interpolated by a spline of this order where the patch's voxels are between those of the volume.
-        """
-        size = (pose.size, pose.size, pose.size)
+    def cut_pose(
+        self, pose: Pose, scaling: UnitRange | None, order: Order, factors: Sequence[float]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Copy image and labels of a rotated, mirrored, zoomed or resampled patch, as `cut` does."""
         if not pose.resampled and pose.matrix == IDENTITY:
             z, y, x = pose.first
-            return self.cut((round(z), round(y), round(x)), size, scaling)
-        finish = KEEP if scaling is None else (1, scaling.lower, scaling.width, scaling.mean)
-        image = empty_aligned(size, self.ct.dtype if scaling is None else np.float32)
-        ct = Source(self.ct_array, self.ct.shape, partial(read_padded_box, self.ct, fill=self.air))
+            return self.cut((round(z), round(y), round(x)), pose.size, scaling)
         labels = Source(self.labels_array, self.labels.shape, partial(read_padded_box, self.labels))
+        return self.cut_image(pose, scaling, order, factors), sample_labels(labels, pose, tiles=self.tiles)
+
+    def cut_image(self, pose: Pose, scaling: UnitRange | None, order: Order, factors: Sequence[float]) -> NDArray[Any]:
+        """Copy the image alone of any patch.
+
+        It is interpolated by a spline of this order where the patch's voxels are between those of the volume, and
+        smoothed along the axes whose `factors`, as `PatchShape.factors` gives them, are more than 1.
+        """
+        finish = KEEP if scaling is None else (1, scaling.lower, scaling.width, scaling.mean)
+        image = empty_aligned(pose.size, self.ct.dtype if scaling is None else np.float32)
+        ct = Source(self.ct_array, self.ct.shape, partial(read_padded_box, self.ct, fill=self.air))
+        if max(factors) > 1:
+            ct, pose = make_coarser(ct, pose, factors, order=order)
         if pose.resampled:
             sample(ct, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
         else:
             copy_reoriented(ct, pose, image, finish)
-        return image, sample_labels(labels, pose, tiles=self.tiles)
+        return image
+
+
+class OpenScans:
+    """The scans of a data set, opened when they are asked for; a pickled copy opens its own.
+
+    Parameters
+    ----------
+    scans : list of ListedScan
+        Those in use.
+    folder : Path
+        The run's.
+    lungs : bool
+        Whether the lung masks are read.
+    labels : str
+        The label map that is the mask, or that of the nodules.
+    cache : int
+        How many stay open if each takes memory or an open file.
+    """
+
+    def __init__(self, scans: list[runs.ListedScan], folder: Path, *, lungs: bool, labels: str, cache: int) -> None:
+        self.scans, self.folder, self.lungs, self.labels, self.cache = scans, folder, lungs, labels, cache
+        self._opened: OrderedDict[int, OpenScan] = OrderedDict()
+
+    def __call__(self, k: int) -> OpenScan:
+        """The volumes of the scan of this number."""
+        if k in self._opened:
+            self._opened.move_to_end(k)
+            return self._opened[k]
+        volumes = self._opened[k] = open_scan(self.scans[k], self.folder, lungs=self.lungs, labels=self.labels)
+        if volumes.is_costly:
+            while len(self._opened) > self.cache:
+                self._opened.popitem(last=False)
+        return volumes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the open files."""
+        return {**self.__dict__, "_opened": OrderedDict()}
 
 
 def open_scan(scan: runs.ListedScan, folder: Path, *, lungs: bool, labels: str = NODULES) -> OpenScan:

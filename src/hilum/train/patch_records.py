@@ -9,6 +9,7 @@ import numpy as np
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import is_own_file, read_small
 from hilum.io.volumes.placement import GridRecord
+from hilum.ops.patches.boxes import three_sizes
 from hilum.outputs import checksums, records
 from hilum.train.output_folder import INDEX, SUMMARY
 from hilum.train.runs import Skip
@@ -26,8 +27,8 @@ class PatchOptions:
 
     Parameters
     ----------
-    size : int
-        Voxels along each edge.
+    size : int or tuple of int, (z, y, x)
+        Voxels along each axis; one number stands for all.
     jitter_mm : float
         The largest distance, along each axis, between the centers of a positive patch and its nodule.
     per_nodule : int
@@ -48,7 +49,7 @@ class PatchOptions:
         If a value is out of range.
     """
 
-    size: int = 64
+    size: int | tuple[int, int, int] = 64
     jitter_mm: float = 5.0
     per_nodule: int = 1
     negatives: int = 4
@@ -57,9 +58,10 @@ class PatchOptions:
     labels: str = "nodules"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size <= 1024 or not 1 <= self.per_nodule <= 10**4 or not 0 <= self.negatives <= 10**5:
-            what = f"size {self.size}, {self.per_nodule} a nodule, {self.negatives} negatives: out of range"
-            raise InputError(what, do="use size 1 to 1024, at least 1 per nodule, 0 or more negatives", code="option")
+        three_sizes(self.size)
+        if not 1 <= self.per_nodule <= 10**4 or not 0 <= self.negatives <= 10**5:
+            what = f"{self.per_nodule} a nodule, {self.negatives} negatives: out of range"
+            raise InputError(what, do="use at least 1 per nodule, and 0 or more negatives", code="option")
         if not (0 <= self.distance_mm < np.inf and 0 <= self.jitter_mm < np.inf and self.seed >= 0):
             what = f"jitter {self.jitter_mm}, distance {self.distance_mm} or seed {self.seed} is negative or infinite"
             raise InputError(what, code="option")

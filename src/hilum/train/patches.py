@@ -16,6 +16,7 @@ from hilum.io.annotations.detections import read_candidates, read_findings
 from hilum.ops.labels.shares import measure_labels
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
+from hilum.ops.patches.shapes import make_shape
 from hilum.outputs import checksums, parts, records
 from hilum.runs.run import AnyRun, open_run
 from hilum.train import intensity, positions
@@ -96,7 +97,7 @@ def write_patches(
         scans, without = scans_with(scans, options.labels, filled=True)
         skipped += without
     for scan in scans:
-        positions.check_jitter(scan.geometry, (options.size,) * 3, options.jitter_mm)
+        positions.check_jitter(scan.geometry, make_shape(options.size), options.jitter_mm)
     tables = _read_tables(candidates, excluded, {scan.uid for scan in scans}, skipped)
     written, index = list[ScanPatches](), list[list[Any]]()
     with output_folder(out, run=folder, overwrite=overwrite) as partial:
@@ -166,7 +167,8 @@ def _write_scan(
     scan: ListedScan, folder: Path, partial: Path, options: PatchOptions, points: Points | None, skipped: list[Skip]
 ) -> tuple[list[ScanPatches], list[list[Any]]]:
     """Write one scan's patches; give their record, if there are any, and one row of the index for each."""
-    size, grid, of_nodules = (options.size,) * 3, scan.geometry, options.labels == NODULES
+    shape, grid, of_nodules = make_shape(options.size), scan.geometry, options.labels == NODULES
+    size = shape.size
     if of_nodules and not (scan.annotated and (scan.record.nodules or options.negatives)):
         skipped.append(scan.skip_without_nodules())
         return [], []
@@ -181,7 +183,7 @@ def _write_scan(
     if of_nodules:
         skipped += scan.skip_nodules_outside("nodule-outside")
         chosen = [
-            positions.nodule_position(grid, nodule, size, options.jitter_mm, generator)
+            positions.nodule_position(grid, nodule, shape, options.jitter_mm, generator)
             for nodule in scan.nodules_inside
             for _ in range(options.per_nodule)
         ]
@@ -189,7 +191,7 @@ def _write_scan(
     else:
         voxels = LabelVoxels(labels.array)
         chosen = [
-            one.position(grid, size, options.jitter_mm, generator)
+            one.position(grid, shape, options.jitter_mm, generator)
             for one in map(voxels.of, measure_labels(labels.array))
             for _ in range(options.per_nodule)
         ]
@@ -199,8 +201,8 @@ def _write_scan(
         chosen += _negatives(scan, options, generator, where, points, is_far, skipped)
     if not chosen:
         return [], []
-    images = np.stack([cut_patch(Volume(ct.array, grid), one.start, size, fill=air).array for one in chosen])
-    masks = np.stack([cut_patch(labels, one.start, size).array for one in chosen])
+    images = np.stack([cut_patch(Volume(ct.array, grid), one.start(size), size, fill=air).array for one in chosen])
+    masks = np.stack([cut_patch(labels, one.start(size), size).array for one in chosen])
     files = {f"images_{scan.scan_id}.npy": images, f"masks_{scan.scan_id}.npy": masks}
     for file, array in files.items():
         np.save(partial / file, array)
@@ -229,9 +231,9 @@ def _negatives(
     is_far: Callable[[ArrayLike], NDArray[np.bool_]],
     skipped: list[Skip],
 ) -> list[PatchPosition]:
-    grid, size, wanted, distance_mm = scan.geometry, (options.size,) * 3, options.negatives, options.distance_mm
+    grid, shape, wanted, distance_mm = scan.geometry, make_shape(options.size), options.negatives, options.distance_mm
     if points is not None:
-        chosen, outside, near = positions.candidate_positions(grid, points, scan.nodule_spheres, size, distance_mm)
+        chosen, outside, near = positions.candidate_positions(grid, points, scan.nodule_spheres, shape, distance_mm)
         if outside:
             skipped.append(scan.skip("candidate-outside", "points of the tables outside the scan", count=outside))
         if near:
@@ -242,7 +244,7 @@ def _negatives(
         skipped.append(scan.skip("no-lungs", "it has no lung mask to draw negatives from", count=wanted))
         return []
     else:
-        drawn = (positions.lung_position(lungs, size, generator, is_far=is_far) for _ in range(wanted))
+        drawn = (positions.lung_position(lungs, shape, generator, is_far=is_far) for _ in range(wanted))
         chosen = [position for position in drawn if position is not None]
     if len(chosen) < wanted:
         reason = f"only {len(chosen)} of {wanted} negatives were found"
@@ -251,11 +253,11 @@ def _negatives(
 
 
 def _row(scan: ListedScan, position: PatchPosition, size: Box, nodule_voxels: int) -> list[Any]:
-    nodule, center = position.nodule, position.center(size)
-    world = scan.geometry.index_to_world(center)
+    nodule, start = position.nodule, position.start(size)
+    world = scan.geometry.index_to_world(position.center)
     diameter = scan.diameter_mm(nodule) if nodule else ""
     return [
         *(position.kind, position.value, scan.fold, scan.scan_id, scan.uid, nodule or "", diameter),
-        *(*position.start, *center.tolist(), *world.tolist(), *position.target),
-        *(padded_voxels(scan.geometry.shape, position.start, size), nodule_voxels),
+        *(*start, *position.center, *world.tolist(), *position.target),
+        *(padded_voxels(scan.geometry.shape, start, size), nodule_voxels),
     ]

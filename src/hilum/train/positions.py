@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hilum.errors import InputError
 from hilum.geometry import Geometry, Vector
-from hilum.ops.patches.boxes import Box, patch_start
+from hilum.ops.patches.boxes import Box
+from hilum.ops.patches.shapes import PatchShape
 from hilum.outputs.records import NoduleRecord
 from hilum.volume import Mask
 
@@ -26,8 +27,8 @@ class PatchPosition:
     ----------
     kind : {"nodule", "label", "candidate", "excluded", "non-nodule", "lung", "uniform"}
         What the patch shows.
-    start : tuple of int, (z, y, x)
-        First voxel; may be outside the volume.
+    center : tuple of float, (z, y, x)
+        The patch's center, a fractional voxel index; may be outside the volume.
     target : tuple of float, (x, y, z), LPS mm
         The nodule's center, the candidate, or the voxel that was drawn.
     nodule : int
@@ -37,14 +38,21 @@ class PatchPosition:
     """
 
     kind: str
-    start: Box
+    center: Vector
     target: Vector
     nodule: int = 0
     value: int = 0
 
-    def center(self, size: Box) -> NDArray[np.float64]:
-        """The patch's center as a fractional voxel index, (z, y, x)."""
-        return np.asarray(self.start) + (np.asarray(size) - 1) / 2
+    def start(self, size: Sequence[float]) -> Box:
+        """The first voxel, (z, y, x), of the box of this size around the center."""
+        z, y, x = (round(c - (n - 1) / 2) for c, n in zip(self.center, size, strict=True))
+        return z, y, x
+
+
+def as_vector(point: NDArray[np.float64]) -> Vector:
+    """Three numbers as a tuple."""
+    a, b, c = point.tolist()
+    return a, b, c
 
 
 def nodule_spheres(nodules: Sequence[NoduleRecord]) -> Spheres:
@@ -58,28 +66,32 @@ def are_far(world: ArrayLike, spheres: Spheres, distance_mm: float) -> NDArray[n
     return np.asarray((distances >= distance_mm).all(axis=1))
 
 
-def check_jitter(grid: Geometry, size: Box, jitter_mm: float, *, factor: float = 1.0) -> None:
+def check_jitter(grid: Geometry, shape: PatchShape, jitter_mm: float, *, factor: float = 1.0) -> None:
     """Refuse a jitter that could move a nodule's center out of its patch.
 
     `factor` says how much farther augmentation may move the nodule.
     """
-    limit = max(min((n / 2 - 1) * s for n, s in zip(size, grid.spacing, strict=True)) / factor, 0.0)
+    limit = max(min((n / 2 - 1) * s for n, s in zip(shape.size, shape.spacing(grid), strict=True)) / factor, 0.0)
     if not 0 <= jitter_mm <= limit:
         what = f"jitter of {jitter_mm:g} mm: a nodule stays inside its patch up to {limit:g} mm"
         raise InputError(what, do="use less jitter or larger patches", code="option")
 
 
 def nodule_position(
-    grid: Geometry, nodule: NoduleRecord, size: Box, jitter_mm: float, generator: np.random.Generator
+    grid: Geometry, nodule: NoduleRecord, shape: PatchShape, jitter_mm: float, generator: np.random.Generator
 ) -> PatchPosition:
     """Draw a patch around a nodule of a scan, moved by up to `jitter_mm` along each array axis."""
     jitter = generator.uniform(-jitter_mm, jitter_mm, 3) / grid.spacing
-    start = patch_start(grid.world_to_index(nodule.world) + jitter, size)
-    return PatchPosition("nodule", start, nodule.world, nodule.label, value=1)
+    center = as_vector(shape.center(grid.world_to_index(nodule.world) + jitter))
+    return PatchPosition("nodule", center, nodule.world, nodule.label, value=1)
 
 
 def lung_position(
-    lungs: Mask, size: Box, generator: np.random.Generator, *, is_far: Callable[[ArrayLike], NDArray[np.bool_]] | None
+    lungs: Mask,
+    shape: PatchShape,
+    generator: np.random.Generator,
+    *,
+    is_far: Callable[[ArrayLike], NDArray[np.bool_]] | None,
 ) -> PatchPosition | None:
     """Draw a patch at a random voxel of the lungs, far from what it must not show; None if none of 4096 voxels fits.
 
@@ -91,23 +103,21 @@ def lung_position(
         Marks those of the patches' centers, shape (n, 3), LPS mm, that are far enough, as `are_far` does. None accepts
         every voxel of the lungs.
     """
-    grid, half = lungs.geometry, (np.asarray(size) - 1) / 2
+    grid = lungs.geometry
     for _ in range(_TRIES // _BATCH):
         voxels = generator.integers(0, grid.shape, size=(_BATCH, 3))
         voxels = voxels[lungs.array[tuple(voxels.T)] > 0]
-        starts = np.rint(voxels - half).astype(int)
+        centers = shape.center(voxels)
         if is_far is not None and len(voxels):
-            far = is_far(grid.index_to_world(starts + half))
-            voxels, starts = voxels[far], starts[far]
+            far = is_far(grid.index_to_world(centers))
+            voxels, centers = voxels[far], centers[far]
         if len(voxels):
-            x, y, z = grid.index_to_world(voxels[0]).tolist()
-            first = starts[0].tolist()
-            return PatchPosition("lung", (first[0], first[1], first[2]), (x, y, z))
+            return PatchPosition("lung", as_vector(centers[0]), as_vector(grid.index_to_world(voxels[0])))
     return None
 
 
 def candidate_positions(
-    grid: Geometry, points: Points, nodules: Spheres, size: Box, distance_mm: float
+    grid: Geometry, points: Points, nodules: Spheres, shape: PatchShape, distance_mm: float
 ) -> tuple[list[PatchPosition], int, int]:
     """Give patches at those points of a table that are in the scan and far from every nodule, as `are_far` says.
 
@@ -123,8 +133,8 @@ def candidate_positions(
         if not grid.contains((x, y, z)):
             outside += 1
             continue
-        position = PatchPosition(kind, patch_start(grid.world_to_index((x, y, z)), size), (x, y, z))
-        if are_far(grid.index_to_world(position.center(size))[None], nodules, distance_mm)[0]:
+        position = PatchPosition(kind, as_vector(shape.center(grid.world_to_index((x, y, z)))), (x, y, z))
+        if are_far(grid.index_to_world(position.center)[None], nodules, distance_mm)[0]:
             positions.append(position)
         else:
             near += 1

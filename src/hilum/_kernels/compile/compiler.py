@@ -1,4 +1,9 @@
-"""Compile a kernel with numba for some argument types into an object file. Imported only if no file is cached."""
+"""Compile a kernel with numba for some argument types. Imported only if no machine code is at hand.
+
+Two things here know how numba works inside: `_arguments` builds its array structure, with numba's own functions, and
+`compile_kernel` checks what its compiled functions take. Where a later numba differs, the kernel runs as numba's own
+function (`plain_kernel`).
+"""
 
 import functools
 import types
@@ -7,11 +12,12 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core.errors import LoweringError
 from numba.extending import intrinsic
 
-from hilum._kernels.compile.definitions import Definition, Intrinsic
-from hilum._kernels.compile.processor import SYMBOL, make_machine
-from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
+from hilum._kernels.compile.definitions import Definition, Intrinsic, UnknownConventionError
+from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array
 
 SUPPLIED = frozenset({"memcpy", "memmove", "memset", "floor", "ceil", "sqrt", "fma", "fmod", "pread"})
 """Functions of the C library that a kernel's code may call."""
@@ -22,16 +28,18 @@ _DATA, _SHAPE, _STRIDES = _HEAD, _HEAD + 16, _HEAD + 24  # offsets in PyArrayObj
 _NO_OWNERS = "define void @NRT_MemInfo_call_dtor(ptr %owner) { ret void }"
 """Numba calls this to release an array. Arrays of kernels have no owner to release."""
 
-_FLOATS = {"<f4": "float", "<f8": "double"}  # their types in LLVM; those of integers are named by their bits
+_CONVENTION = ("i32", "ptr", "ptr", "i64")
+"""Types of the result and the arguments of numba's function: status; result, error and the address of the table."""
 
 
-def compile_kernel(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
+def compile_kernel(definition: Definition, kinds: tuple[Kind, ...], symbol: str) -> tuple[Any, str]:
     """Compile a kernel for one combination of argument types.
 
     Returns
     -------
-    code : bytes
-        An object file whose entry point is `SYMBOL`.
+    module : llvmlite's ModuleRef
+        Optimized code; its one visible function is `symbol`, which takes the place of the result, the place of an
+        error, and the table of slots.
     result : str
         numpy's type of the number it returns, "" for none.
 
@@ -39,90 +47,111 @@ def compile_kernel(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[byt
     ------
     TypeError
         If numba cannot compile it, or its code needs numba at run time.
+    UnknownConventionError
+        If numba's function takes something else.
     """
-    signature = tuple(_numba_type(kind) for kind in kinds)
+    signature = (numba.types.intp,)
     disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # a user sets it to debug their own functions
     try:
-        dispatcher = _dispatcher(definition)
+        dispatcher = _entry_point(definition, kinds)
         dispatcher.compile(signature)
+    except (AttributeError, ImportError, LoweringError) as problem:  # or an error of the kernel, which numba repeats
+        raise UnknownConventionError(str(problem)) from problem
     finally:
         numba.config.DISABLE_JIT = disabled
     compiled = dispatcher.overloads[signature]
     result = _result(definition, compiled.signature.return_type)
     module = llvm.parse_assembly(dispatcher.inspect_llvm(signature))
     function = module.get_function(compiled.fndesc.llvm_func_name)
-    code, passed = _entry_point(function.name, kinds)
-    name, taken = definition.function.__name__, [str(part.type) for part in function.arguments]
-    if taken != passed:  # the calling convention is numba's own, and could change
-        raise TypeError(f"numba {numba.__version__} takes {taken} for kernel {name}, not {passed}")
-    module.link_in(llvm.parse_assembly(code))
+    returned = str(function.global_value_type).partition(" ")[0]
+    if (returned, *(str(part.type) for part in function.arguments)) != _CONVENTION:
+        raise UnknownConventionError(f"numba {numba.__version__} passes arguments in another way")
+    module.link_in(llvm.parse_assembly(_NO_OWNERS))
+    name = definition.function.__name__
     for other in module.functions:
         if other.is_declaration and not other.name.startswith("llvm.") and other.name not in SUPPLIED:
             do = "hand its buffers in and raise nothing"
             raise TypeError(f"kernel {name} needs {other.name} of numba's runtime; {do}")
-    return make_machine().emit_object(module), result
+    function.name = symbol
+    _hide_all_but(module, symbol)
+    return module, result
 
 
-def _entry_point(native: str, kinds: tuple[Kind, ...]) -> tuple[str, list[str]]:
-    """Write LLVM code that reads the table and calls numba's function; return it and the types of the arguments.
-
-    numba's function takes a pointer to the result, a pointer to an error, then the arguments. An array is passed as its
-    owner, parent, size, item size, data, shape and strides.
-    """
-    lines: list[str] = []
-    passed = ["ptr %result", "ptr %error"]
-    for k, kind in enumerate(slots(kinds)):
-        lines.append(f"%slot{k} = getelementptr i64, ptr %table, i64 {k}")
-        if isinstance(kind, str):
-            passed.append(_read_number(lines, k, kind))
-        else:
-            passed += _read_array(lines, k, kind)
-    kinds_passed = [part.split()[0] for part in passed]
-    body = "\n  ".join([
-        "%error = alloca ptr",
-        "%unused = alloca i64",
-        "%none = icmp eq ptr %out, null",
-        "%result = select i1 %none, ptr %unused, ptr %out",
-        *lines,
-        f'%status = call i32 @"{native}"({", ".join(passed)})',
-        "ret i32 %status",
-    ])  # fmt: skip
-    declared = f'declare i32 @"{native}"({", ".join(kinds_passed)})'
-    entry = f"define i32 @{SYMBOL}(ptr %out, ptr %table) {{\n  {body}\n}}"
-    return f"{declared}\n{_NO_OWNERS}\n{entry}", kinds_passed
+def plain_kernel(definition: Definition) -> Any:
+    """The kernel as a function of numba, which is called from Python and stays with its compiler."""
+    return _dispatcher(definition, for_python=True)
 
 
-def _read_number(lines: list[str], k: int, kind: str) -> str:
-    name = _FLOATS.get(kind, f"i{8 * np.dtype(kind).itemsize}")
-    wide = "double" if kind in _FLOATS else "i64"
-    if name == wide:
-        lines.append(f"%number{k} = load {wide}, ptr %slot{k}")
-    else:
-        lines.append(f"%wide{k} = load {wide}, ptr %slot{k}")
-        lines.append(f"%number{k} = {'fptrunc' if wide == 'double' else 'trunc'} {wide} %wide{k} to {name}")
-    return f"{name} %number{k}"
+def _hide_all_but(module: Any, symbol: str) -> None:
+    for part in (*module.functions, *module.global_variables):
+        if not part.is_declaration and part.name != symbol:
+            part.linkage = "internal"
 
 
-def _read_array(lines: list[str], k: int, kind: Kind) -> list[str]:
-    dtype, dimensions, _ = kind
-    lines.append(f"%array{k} = load ptr, ptr %slot{k}")
-    for field, offset in (("data", _DATA), ("shape", _SHAPE), ("strides", _STRIDES)):
-        lines.append(f"%{field}_at{k} = getelementptr i8, ptr %array{k}, i64 {offset}")
-        lines.append(f"%{field}{k} = load ptr, ptr %{field}_at{k}")
-    items = "1"
-    for field in ("shape", "strides"):
-        for axis in range(dimensions):
-            lines.append(f"%{field}{k}_at{axis} = getelementptr i64, ptr %{field}{k}, i64 {axis}")
-            lines.append(f"%{field}{k}_{axis} = load i64, ptr %{field}{k}_at{axis}")
-    for axis in range(dimensions):
-        lines.append(f"%items{k}_{axis} = mul i64 {items}, %shape{k}_{axis}")
-        items = f"%items{k}_{axis}"
-    sizes = [f"i64 %{field}{k}_{axis}" for field in ("shape", "strides") for axis in range(dimensions)]
-    return ["ptr null", "ptr null", f"i64 {items}", f"i64 {np.dtype(dtype).itemsize}", f"ptr %data{k}", *sizes]
+def _entry_point(definition: Definition, kinds: tuple[Kind, ...]) -> Any:
+    """Make numba's dispatcher of a function that takes the address of a table of slots and calls the kernel."""
+    called, arguments = _dispatcher(definition), _arguments(kinds)
+
+    def entry(table: Any) -> Any:
+        return called(*arguments(table))
+
+    return numba.njit(entry, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def _arguments(kinds: tuple[Kind, ...]) -> Any:
+    """Make an instruction that reads the arguments from a table of slots into a tuple."""
+    result = _numba_type(kinds)
+
+    def declare(_context: Any, table: Any) -> Any:
+        def code(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            slot = iter(range(1 << 30))
+
+            def read(kind: Any) -> Any:
+                if isinstance(kind, numba.types.BaseTuple):
+                    return context.make_tuple(builder, kind, [read(part) for part in kind])
+                return _read_slot(context, builder, kind, builder.add(values[0], ir.IntType(64)(8 * next(slot))))
+
+            return read(result)
+
+        return result(table), code
+
+    return intrinsic(declare)
+
+
+def _read_slot(context: Any, builder: Any, kind: Any, at: Any) -> Any:
+    """Read a number, or the data, shape and strides of the array whose address is in the slot."""
+
+    def load(llvm_type: Any, address: Any) -> Any:
+        return builder.load(builder.inttoptr(address, llvm_type.as_pointer()))
+
+    def moved(address: Any, by: int) -> Any:
+        return builder.add(address, address.type(by))
+
+    word = ir.IntType(64)
+    if isinstance(kind, numba.types.Float):
+        number = load(ir.DoubleType(), at)
+        return number if kind.bitwidth == 64 else builder.fptrunc(number, ir.FloatType())
+    number = load(word, at)
+    if isinstance(kind, numba.types.Boolean):
+        return builder.icmp_unsigned("!=", number, word(0))
+    if isinstance(kind, numba.types.Integer):
+        return number if kind.bitwidth == 64 else builder.trunc(number, ir.IntType(kind.bitwidth))
+    from numba.np.arrayobj import populate_array
+
+    array, sizes = context.make_array(kind)(context, builder), ir.ArrayType(word, kind.ndim)
+    populate_array(
+        array,
+        data=load(context.get_data_type(kind.dtype).as_pointer(), moved(number, _DATA)),
+        shape=load(sizes, load(word, moved(number, _SHAPE))),
+        strides=load(sizes, load(word, moved(number, _STRIDES))),
+        itemsize=context.get_abi_sizeof(context.get_data_type(kind.dtype)),
+        meminfo=None,
+    )
+    return array._getvalue()  # noqa: SLF001 - how numba's extensions read a structure
 
 
 @functools.cache
-def _dispatcher(definition: Definition) -> Any:
+def _dispatcher(definition: Definition, *, for_python: bool = False) -> Any:
     """Make numba's dispatcher of a kernel; kernels and intrinsics among its globals become numba's objects, too."""
     scope = dict(definition.function.__globals__)
     for name in definition.function.__code__.co_names:
@@ -134,7 +163,8 @@ def _dispatcher(definition: Definition) -> Any:
     copy = types.FunctionType(definition.function.__code__, scope, definition.function.__name__)
     copy.__module__ = definition.function.__module__
     fastmath = {"contract"} if definition.contract else False
-    return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    bare = not for_python
+    return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=bare, no_cfunc_wrapper=bare)
 
 
 def _numba_type(kind: Kind) -> Any:

@@ -21,3 +21,7 @@ class Intrinsic:
     def __call__(self, *_operands: Any) -> Any:
         """Satisfy type checkers; kernels call the compiled instructions."""
         raise TypeError(f"{self.function.__name__} is an instruction of compiled kernels; call it from one")
+
+
+class UnknownConventionError(Exception):
+    """numba compiled a function that hilum does not know how to call."""

@@ -12,28 +12,48 @@ and allocates nothing: callers pass buffers.
 
 import ctypes
 import functools
+import logging
 import struct
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum._kernels.compile.definitions import Definition
-from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
+from hilum._kernels.compile import library
+from hilum._kernels.compile.definitions import Definition, UnknownConventionError
+from hilum._kernels.compile.signatures import (
+    ALIGNED,
+    C_ORDER,
+    F_ORDER,
+    NUMBERS,
+    WRITABLE,
+    Kind,
+    is_array,
+    record,
+    signature_line,
+    slots,
+)
+from hilum.errors import UnsupportedError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-Entry = tuple[Any, struct.Struct, Any]  # machine code, layout of its table, ctypes type of its result or None
+Entry = tuple[Any, struct.Struct | None, Any]
+"""Machine code, layout of its table, ctypes type of its result or None; a function of numba has no table."""
 
+_UNUSED = ctypes.create_string_buffer(16)
+_NOWHERE = ctypes.addressof(_UNUSED)  # where kernels put an error, or no result; nobody reads it
 
 _FLAGS = C_ORDER | F_ORDER | ALIGNED | WRITABLE
 
 _DONE = (0, -2)  # status of a kernel that returned a number, and of one that returned nothing
 
 _lock = threading.RLock()
+
+_log = logging.getLogger("hilum")
 
 
 class Kernel(Definition):
@@ -52,11 +72,13 @@ class Kernel(Definition):
             with _lock:
                 entry = self._entries.get(kinds) or self._entries.setdefault(kinds, _entry(self, kinds))
         function, table, result = entry
+        if table is None:
+            return function(*_plain(args))
         if result is None:
-            status, out = function(None, table.pack(*values)), None
+            status, out = function(_NOWHERE, _NOWHERE, table.pack(*values)), None
         else:
             returned = result()
-            status = function(ctypes.byref(returned), table.pack(*values))
+            status = function(ctypes.byref(returned), _NOWHERE, table.pack(*values))
             out = returned.value
         if status not in _DONE:
             raise ArithmeticError(f"kernel {self.function.__name__} failed with status {status}")
@@ -132,12 +154,42 @@ def _as_compiled(kind: Kind) -> Kind:
 _PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}  # the types of Python's own numbers
 
 
-def _entry(definition: Kernel, kinds: tuple[Kind, ...]) -> Entry:
-    """Load the machine code for these kinds from its file, or compile it."""
-    # Late: machine_code imports llvmlite, which a process that runs no kernel does not need.
-    from hilum._kernels.compile import machine_code
+def _plain(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(arg.arrays if isinstance(arg, ArrayTuple) else arg for arg in args)
 
-    address, result = machine_code.load(definition, tuple(_as_compiled(kind) for kind in kinds))
+
+def _entry(definition: Kernel, kinds: tuple[Kind, ...]) -> Entry:
+    """Find the machine code for these kinds in the library or in its file, or compile it."""
+    compiled = tuple(_as_compiled(kind) for kind in kinds)
+    line = signature_line(definition, compiled)
+    record(line)
+    if (found := library.find(line)) is None:
+        _check_compiler(line)
+        # Late: machine_code imports llvmlite, which a process with a complete library does not need.
+        from hilum._kernels.compile import machine_code
+
+        try:
+            found = machine_code.load(definition, compiled)
+        except UnknownConventionError as problem:
+            from hilum._kernels.compile import compiler
+
+            _log.warning("kernel %s runs as numba's own function: %s", definition.function.__name__, problem)
+            return compiler.plain_kernel(definition), None, None
+    address, result = found
     layout = "".join(NUMBERS[kind][0] if isinstance(kind, str) else "P" for kind in slots(kinds))
-    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)(address)
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(address)
     return function, struct.Struct(layout), NUMBERS[result][1] if result else None
+
+
+def _check_compiler(line: str) -> None:
+    """Refuse to compile where the compiler is not installed, in one line that says what to do."""
+    if not (_is_installed("numba") and _is_installed("llvmlite")):
+        what = f"this copy of hilum has no machine code for {line.rpartition('._kernels.')[2]}, and no compiler"
+        raise UnsupportedError(what, do="pip install 'hilum[compile]'", code="no-compiler")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # somebody forbids the import
+        return False

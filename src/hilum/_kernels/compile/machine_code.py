@@ -5,11 +5,13 @@ calls, the constants they use, the argument types, the versions of the compiler,
 So a file with the right name is current. `hilum._kernels.compile.cache` decides where files are, and which are trusted.
 """
 
+import contextlib
 import functools
 import hashlib
 import logging
 import os
 import sys
+import time
 import types
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -24,6 +26,7 @@ from hilum._kernels.compile import cache
 from hilum._kernels.compile.definitions import Definition, Intrinsic
 from hilum._kernels.compile.processor import SYMBOL, make_machine, processor
 from hilum._kernels.compile.signatures import Kind
+from hilum._os.files import lock_handle
 
 DECIDING = ("BOUNDSCHECK", "CPU_FEATURES", "CPU_NAME", "DEBUGINFO", "DISABLE_INTEL_SVML", "ENABLE_AVX",
             "EXTEND_VARIABLE_LIFETIMES", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")  # fmt: skip
@@ -39,19 +42,43 @@ def load(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[int, str]:
     Raises
     ------
     TypeError
-        If numba cannot compile the kernel, or its code breaks the calling convention.
+        If numba cannot compile the kernel, or its code needs numba at run time.
+    UnknownConventionError
+        If this version of numba compiles functions that hilum does not know how to call.
     """
-    name = _file_name(definition, kinds)
-    source = Path(definition.function.__code__.co_filename).parent
-    if (content := cache.read(name, source)) is None:
-        from hilum._kernels.compile import compiler
-
-        _announce()
-        code, result = compiler.compile_kernel(definition, kinds)
-        content = result.encode() + b"\n" + code
-        cache.write(name, source, content)
+    name, module = _file_name(definition, kinds), Path(definition.function.__code__.co_filename)
+    content = cache.read(name, module.parent)
+    if content is None:
+        with _only_process(module):
+            content = cache.read(name, module.parent) or _compile(definition, kinds, name, module.parent)
     head, _, code = content.partition(b"\n")
     return _link(code), head.decode()
+
+
+def _compile(definition: Definition, kinds: tuple[Kind, ...], name: str, source: Path) -> bytes:
+    from hilum._kernels.compile import compiler
+
+    _announce()
+    module, result = compiler.compile_kernel(definition, kinds, SYMBOL)
+    content = result.encode() + b"\n" + bytes(make_machine().emit_object(module))
+    cache.write(name, source, content)
+    return content
+
+
+@contextlib.contextmanager
+def _only_process(module: Path) -> Iterator[None]:
+    """Wait until no other process compiles kernels of a module; where files cannot be locked, some compile twice."""
+    try:
+        handle = os.open(module, os.O_RDONLY)
+    except OSError:  # code from a string
+        yield
+        return
+    try:
+        while lock_handle(handle) is False:
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(handle)
 
 
 @functools.cache
@@ -127,6 +154,9 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 @functools.cache
 def _announce() -> None:
     """Say once in a process why the start takes time."""
-    _log.info("compiling kernels for this machine (once; later starts load them)")
+    told = (
+        "compiling kernels for this machine: about a second each, half a minute for all (once; later starts load them)"
+    )
+    _log.info(told)
     if sys.stderr is not None and sys.stderr.isatty():
-        sys.stderr.write("hilum: compiling kernels for this machine (once; later starts load them)\n")
+        sys.stderr.write(f"hilum: {told}\n")

@@ -36,22 +36,23 @@ def _copy_row(src: Any, at: Any, forth: Any, out: Any, to: Any, size: Any) -> No
 
 @kernel()
 def permute_axes(src: Any, base: Any, steps: Any, out: Any, size: Any, finish: Any) -> None:
-    """Copy a flat cube with swapped and mirrored axes; in mode 1 also scale it as `crop_scaled` does.
+    """Copy a flat box with swapped and mirrored axes; in mode 1 also scale it as `crop_scaled` does.
 
-    `steps` are the strides in `src`, negative for mirrored axes, of the axes of `out`, a flat int16 or float32 array.
+    `steps` are the strides in `src`, negative for mirrored axes, of the axes of `out`, a flat int16 or float32 array of
+    `size` voxels.
     """
-    n, along, across = _U(size), steps[2], _U(steps[2])
+    rows, n, along, across = _U(size[1]), _U(size[2]), steps[2], _U(steps[2])
     mode, lower, width, mean = finish
     low, wide, less = np.float32(lower), np.float32(width), np.float32(mean)
-    for z in range(n):
-        at, to = _U(base) + z * _U(steps[0]), z * n * n
+    for z in range(_U(size[0])):
+        at, to = _U(base) + z * _U(steps[0]), z * rows * n
         if abs(steps[1]) == 1 and abs(along) != 1:
             # Rows of the patch are columns of the volume. A mirrored axis is read forward, into the last row first.
             forth = steps[1] == 1
-            first, last = (at, to) if forth else (at - (n - _U(1)), to + (n - _U(1)) * n)
-            transpose(src, first, across, out, last, n if forth else _U(0) - n, n, n)
+            first, last = (at, to) if forth else (at - (rows - _U(1)), to + (rows - _U(1)) * n)
+            transpose(src, first, across, out, last, n if forth else _U(0) - n, n, rows)
         else:
-            for y in range(n):
+            for y in range(rows):
                 row = at + y * _U(steps[1])
                 if abs(along) == 1:
                     _copy_row(src, row, along == 1, out, to + y * n, n)
@@ -59,5 +60,5 @@ def permute_axes(src: Any, base: Any, steps: Any, out: Any, size: Any, finish: A
                     for x in range(n):
                         out[to + y * n + x] = src[row + x * across]
         if mode == 1:
-            for i in range(to, to + n * n):
+            for i in range(to, to + rows * n):
                 out[i] = min(max((np.float32(out[i]) - low) / wide, np.float32(0)), np.float32(1)) - less

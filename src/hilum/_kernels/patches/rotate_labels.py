@@ -122,20 +122,19 @@ def rotate_labels(
         bounds[1, 0] + half[1] - 0.5 - center[1],
         bounds[2, 0] + half[2] - 0.5 - center[2],
     )
-    size = out.shape[0]
-    i_first, i_last = _candidates(inverse[0], middle, half, size)
-    j_first, j_last = _candidates(inverse[1], middle, half, size)
-    edge = 0.5 * (size - 1)
+    i_first, i_last = _candidates(inverse[0], middle, half, out.shape[0])
+    j_first, j_last = _candidates(inverse[1], middle, half, out.shape[1])
+    i_edge, j_edge, edge = 0.5 * (out.shape[0] - 1), 0.5 * (out.shape[1] - 1), 0.5 * (out.shape[2] - 1)
     step = (matrix[0][2], matrix[1][2], matrix[2][2])
     for i in range(i_first, i_last):
         for j in range(j_first, j_last):
-            di, dj = i - edge, j - edge
+            di, dj = i - i_edge, j - j_edge
             begin = (
                 matrix[0][0] * di + matrix[0][1] * dj - step[0] * edge + center[0] + 0.5,
                 matrix[1][0] * di + matrix[1][1] * dj - step[1] * edge + center[1] + 0.5,
                 matrix[2][0] * di + matrix[2][1] * dj - step[2] * edge + center[2] + 0.5,
             )
-            k, stop = 0, size
+            k, stop = 0, out.shape[2]
             for axis in range(3):
                 k, stop = _narrow(begin[axis], step[axis], bounds[axis, 0], bounds[axis, 1], k, stop)
             while k < stop and not _inside(begin, step, np.float64(k), bounds):

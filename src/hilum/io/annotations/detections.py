@@ -89,7 +89,7 @@ def write_detections(path: str | Path, detections: Mapping[str, Iterable[Detecti
         A csv with the columns seriesuid, coordX, coordY, coordZ, diameter_mm and probability: LPS mm, as LUNA16 has it.
         An existing file is replaced.
     detections : mapping of str to iterable of Detection
-        By series UID.
+        By series UID. A diameter of NaN, for an unknown one, is left blank.
 
     Raises
     ------
@@ -110,19 +110,16 @@ def write_detections(path: str | Path, detections: Mapping[str, Iterable[Detecti
     """
     target = as_path(path)
     rows = [(uid, *one.center, one.diameter_mm, one.probability) for uid, marks in detections.items() for one in marks]
-    for uid, *numbers in rows:
-        if not _NAME.fullmatch(uid) or not np.isfinite(numbers).all():
-            what = f"the mark {tuple(numbers)} of series {one_line(uid, limit=64)!r} cannot be written"
-            raise InputError(what, do="name a series, and give finite numbers", code="detections")
-    with (
-        refusing_writes(target),
-        atomic_path(target) as partial,
-        partial.open("w", newline="", encoding="utf-8") as file,
-    ):
+    for number, (uid, x, y, z, diameter, probability) in enumerate(rows, 1):
+        if not _NAME.fullmatch(uid) or not np.isfinite([x, y, z, probability]).all() or np.isinf(diameter):
+            what = f"mark {number} cannot be written: its series is no UID, or a number is not finite"
+            raise InputError(what, do="give each series UID its marks", code="detections")
+    with refusing_writes(target), atomic_path(target) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "probability"))
         for uid, x, y, z, diameter, probability in rows:
-            table.writerow((uid, f"{x:.4f}", f"{y:.4f}", f"{z:.4f}", f"{diameter:.3f}", repr(float(probability))))
+            wide = "" if np.isnan(diameter) else f"{diameter:.3f}"
+            table.writerow((uid, f"{x:.4f}", f"{y:.4f}", f"{z:.4f}", wide, repr(float(probability))))
 
 
 def read_findings(path: Path, *, excluded: bool = False) -> PointTables:

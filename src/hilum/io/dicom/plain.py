@@ -9,6 +9,7 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,7 +139,7 @@ def _shift_files(
     """Do what `shift_files` does without ``pread``: the interpreter reads each frame."""
     stats = np.tile(np.array([1, 0, 0, 0, 0, 0], np.int64), (len(frames), 1))
     for row, (file, offset, plane), rule in zip(stats, frames.tolist(), rules, strict=True):
-        with FileIO(file, closefd=False) as source:
+        with suppress(OSError), FileIO(file, closefd=False) as source:
             source.seek(offset)
             if source.readinto(scratch.data) == scratch.nbytes:
                 row[:] = shift(scratch, rule, out=out[plane])

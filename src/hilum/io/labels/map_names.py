@@ -7,6 +7,7 @@ from hilum.scan_ref import ScanRef
 
 _OTHERS = re.compile(r"[^a-z0-9_-]+")
 _LONGEST = 48
+DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")  # Windows has no files of these names, whatever the suffix
 _NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")
 
 
@@ -23,7 +24,8 @@ def map_name(text: str) -> str:
     >>> map_name("Lung L"), map_name("GTV-1")
     ('lung_l', 'gtv-1')
     """
-    return _OTHERS.sub("_", text.strip().lower())[:_LONGEST].strip("_-") or "labels"
+    name = _OTHERS.sub("_", text.strip().lower())[:_LONGEST].strip("_-") or "labels"
+    return f"{name}_labels" if DEVICE.fullmatch(name) else name
 
 
 def split_named(text: str) -> tuple[str, str]:

@@ -26,6 +26,8 @@ _DEFLATE_RATIO = 1032  # the highest ratio that deflate reaches: two bits for 25
 
 _PIECE = 65536
 
+_WRITTEN = 2**18  # bytes of one call; for a larger one Linux takes huge pages, which virtual machines are slow to get
+
 
 def check_size(shape: tuple[int, ...], dtype: np.dtype[np.generic], *, where: Path) -> int:
     """Refuse a volume that is too large, before memory is allocated.
@@ -246,6 +248,12 @@ def stored_array(array: NDArray[Any]) -> NDArray[Any]:
     """
     numbers = array.view(np.uint8) if array.dtype == np.bool_ else array
     return np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("<"))
+
+
+def write_raw(out: BinaryIO, parts: Iterable[bytes | memoryview]) -> None:
+    """Write parts as they are, in pieces."""
+    for part in parts:
+        out.writelines(part[start : start + _WRITTEN] for start in range(0, len(part), _WRITTEN))
 
 
 def write_gzip(out: BinaryIO, parts: Iterable[bytes | memoryview]) -> None:

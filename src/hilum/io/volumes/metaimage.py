@@ -59,7 +59,7 @@ def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None
     element = next((name for name, code in metaimage_header.MET_TYPES.items() if code == array.dtype.str[1:]), "")
     if not element:
         raise UnsupportedError(f"MetaImage cannot store voxels of type {array.dtype}", where=path)
-    raw = path.with_suffix(".raw")
+    voxels, raw = array.reshape(-1).view(np.uint8).data, path.with_suffix(".raw")
     if not raw.name.isprintable() or "%" in raw.name or raw.name != raw.name.strip():
         raise OutputError("a MetaImage header cannot contain this file name", where=path, do="choose a plain name")
     local = path.suffix.lower() == ".mha"
@@ -67,12 +67,11 @@ def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None
     with atomic_path(path) as temporary:
         if local:
             with temporary.open("wb") as out:
-                out.write(text)
-                out.write(array.data)
+                blocks.write_raw(out, (text, voxels))
             return
         temporary.write_bytes(text)
-        with atomic_path(raw) as data:  # gets its final name before the header does
-            data.write_bytes(array.data)
+        with atomic_path(raw) as data, data.open("wb") as out:  # gets its final name before the header does
+            blocks.write_raw(out, (voxels,))
 
 
 def _header_text(geometry: Geometry, element: str, data: str, series_uid: str) -> str:

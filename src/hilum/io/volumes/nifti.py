@@ -72,11 +72,8 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     voxels = array.reshape(-1).view(np.uint8).data
     head = pack_header(volume.geometry, kind, _SERIES + series_uid if series_uid else "") + bytes(4)  # no extensions
     with atomic_path(path) as temporary, temporary.open("wb") as out:
-        if path.suffix.lower() == ".nii":
-            out.write(head)
-            out.write(voxels)
-        else:
-            blocks.write_gzip(out, (head, voxels))
+        write = blocks.write_raw if path.suffix.lower() == ".nii" else blocks.write_gzip
+        write(out, (head, voxels))
 
 
 def _open_block(handle: BinaryIO, path: Path) -> tuple[blocks.Block, int, BlockHeader]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
 from hilum.volume import AnyVolume
@@ -41,25 +41,6 @@ def three_sizes(size: object, what: str = "patch") -> Box:
 def lies_inside(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> bool:
     """Tell whether a box, given by its first voxel and its size, (z, y, x), lies inside a volume."""
     return all(a >= 0 and a + n <= m for a, n, m in zip(start, size, shape, strict=True))
-
-
-def patch_start(center: ArrayLike, size: Sequence[int]) -> Box:
-    """Find the first voxel of the box whose center is nearest to a position.
-
-    Parameters
-    ----------
-    center : array_like, shape (3,), (z, y, x)
-        A fractional voxel index.
-    size : sequence of int, (z, y, x)
-        Number of voxels along each axis.
-
-    Returns
-    -------
-    tuple of int, (z, y, x)
-        May be negative. The box's center, ``start + (size - 1) / 2``, is at most half a voxel away along each axis.
-    """
-    first = np.rint(np.asarray(center, np.float64) - (np.asarray(size) - 1) / 2).astype(int)
-    return int(first[0]), int(first[1]), int(first[2])
 
 
 def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> AnyVolume:

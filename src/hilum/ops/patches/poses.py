@@ -1,5 +1,6 @@
-"""How a cubic patch lies in a volume: rotated, mirrored and zoomed about its center."""
+"""How a patch lies in a volume: rotated, mirrored and zoomed about its center."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor
@@ -14,33 +15,40 @@ Matrix = tuple[Vector, ...]
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
+
+def scaled(matrix: Matrix, factors: Sequence[float]) -> Matrix:
+    """Multiply the columns of a matrix, which are the steps along the axes of a patch."""
+    a, b, c = factors
+    return tuple((row[0] * a, row[1] * b, row[2] * c) for row in matrix)
+
+
 _AXIS_COMPONENTS = frozenset({0.0, 1.0, -1.0})
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a cube of `size` voxels lies in a volume: its voxel o is at ``center + matrix @ (o - (size - 1) / 2)``.
+    """Where a box of `size` voxels lies in a volume: its voxel o is at ``center + matrix @ (o - (size - 1) / 2)``.
 
     Parameters
     ----------
     center : tuple of float, (z, y, x)
         A fractional voxel index of the volume.
-    size : int
-        Voxels along each edge.
+    size : tuple of int, (z, y, x)
+        Voxels of the patch along each of its axes.
     matrix : three tuples of float
         Rows are the volume's axes z, y, x, columns the patch's. At least one axis of the patch is parallel to one of
         the volume's, and the other axes are perpendicular to it.
     """
 
     center: Vector
-    size: int
+    size: Box
     matrix: Matrix = IDENTITY
 
     @cached_property
     def first(self) -> Vector:
         """Position of the patch's voxel (0, 0, 0): a fractional index, (z, y, x), of the volume."""
-        half = (self.size - 1) / 2
-        z, y, x = (c - half * (row[0] + row[1] + row[2]) for c, row in zip(self.center, self.matrix, strict=True))
+        a, b, c = ((n - 1) / 2 for n in self.size)
+        z, y, x = (m - (a * row[0] + b * row[1] + c * row[2]) for m, row in zip(self.center, self.matrix, strict=True))
         return z, y, x
 
     @cached_property
@@ -62,16 +70,16 @@ class Pose:
 
     def affine(self, grid: Geometry) -> NDArray[np.float64]:
         """Matrix, shape (4, 4), from a voxel of the patch, (z, y, x, 1), to the world, (x, y, z, 1), LPS mm."""
-        to_volume = np.eye(4)
-        to_volume[:3, :3], to_volume[:3, 3] = self.matrix, self.first
-        return grid.affine @ to_volume
+        rows = [(*row, first) for row, first in zip(self.matrix, self.first, strict=True)]
+        placed: NDArray[np.float64] = grid.affine @ np.array([*rows, (0.0, 0.0, 0.0, 1.0)])
+        return placed
 
     def box(self, margin: int) -> tuple[Box, Box]:
         """First voxel and size of the volume's box that contains the patch and `margin` voxels around it."""
-        half = (self.size - 1) / 2
+        a, b, c = ((n - 1) / 2 for n in self.size)
         low, size = [], []
-        for c, row in zip(self.center, self.matrix, strict=True):
-            extent = half * (abs(row[0]) + abs(row[1]) + abs(row[2]))
-            low.append(floor(c - extent) - margin)
-            size.append(floor(c + extent) + 1 + margin - low[-1] + 1)
+        for middle, row in zip(self.center, self.matrix, strict=True):
+            extent = a * abs(row[0]) + b * abs(row[1]) + c * abs(row[2])
+            low.append(floor(middle - extent) - margin)
+            size.append(floor(middle + extent) + 1 + margin - low[-1] + 1)
         return (low[0], low[1], low[2]), (size[0], size[1], size[2])

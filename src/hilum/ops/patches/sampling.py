@@ -99,7 +99,7 @@ def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, ord
         Of int16 or float32.
     pose : Pose
         Where the patch is, and how it is turned and zoomed.
-    out : ndarray, shape (size, size, size)
+    out : ndarray, of the pose's size
         C-contiguous; receives the patch. int16 needs the finish `ROUND`.
     finish : Finish
         How values are scaled.
@@ -122,10 +122,11 @@ def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, ord
     before, after, kernel = _KERNELS[order]
     start, size = pose.box(before)
     flat, corner, strides = _flat(source, start, size)
-    matrix, first, n = pose.matrix, pose.first, pose.size
+    matrix, first, n = pose.matrix, pose.first, pose.size[parallel]
     offsets = (matrix[b][j], matrix[b][k], first[b] - start[b], matrix[c][j], matrix[c][k], first[c] - start[c])
-    out_strides = (n * n, n, 1)
-    buffers = _sampling_buffers(size[b] * size[c], max(size), n)
+    rows, columns = pose.size[j], pose.size[k]
+    out_strides = (pose.size[1] * pose.size[2], pose.size[2], 1)
+    buffers = _sampling_buffers(size[b] * size[c], max(size), columns)
     flat_out = out.reshape(-1)
     for block in range(0, n, LANES):
         lanes = min(LANES, n - block)
@@ -136,7 +137,7 @@ def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, ord
         count = min(floor(high) + after, size[a]) - begin
         kernel(
             flat, corner + begin * strides[a], (strides[a], strides[b], strides[c]), (count, size[b], size[c]),
-            (position - begin, step, lanes), (offsets, n, n), finish, buffers,
+            (position - begin, step, lanes), (offsets, rows, columns), finish, buffers,
             flat_out, block * out_strides[parallel], (out_strides[parallel], out_strides[j], out_strides[k]),
         )  # fmt: skip
 
@@ -155,14 +156,14 @@ def sample_labels(source: Source, pose: Pose, *, tiles: LabelTiles | None = None
 
     Returns
     -------
-    ndarray of uint8, shape (size, size, size)
+    ndarray of uint8, of the pose's size
     """
     start, size = pose.box(0)
-    n, matrix, back = pose.size, pose.matrix, pose.inverse
+    matrix, back = pose.matrix, pose.inverse
     (z, y, x), (at_z, at_y, at_x) = pose.center, start
     center = (z - at_z, y - at_y, x - at_x)
-    out = np.zeros((n, n, n), np.uint8)
-    buffers = _label_buffers(n)
+    out = np.zeros(pose.size, np.uint8)
+    buffers = _label_buffers(pose.size[2])
     if tiles is not None and lies_inside(source.shape, start, size):
         rotate_labels_by_tile(
             tiles.flat, tiles.known, source.shape, TILE, start, size, matrix, back, center, buffers, out
@@ -185,20 +186,21 @@ def copy_reoriented(source: Source, pose: Pose, out: NDArray[Any], finish: Finis
         The volume to copy from.
     pose : Pose
         Not `Pose.resampled`.
-    out : ndarray, shape (size, size, size)
+    out : ndarray, of the pose's size
         Receives the patch; of the array's type, or float32 if the finish scales.
     finish : Finish
         How values are scaled.
     """
-    n, matrix = pose.size, pose.matrix
-    start = [round(c - (n - 1) / 2) for c in pose.center]
-    flat, corner, strides = _flat(source, (start[0], start[1], start[2]), (n, n, n))
+    matrix = pose.matrix
+    nz, ny, nx = (int(sum(abs(m) * n for m, n in zip(row, pose.size, strict=True))) for row in matrix)
+    z, y, x = (round(c - (n - 1) / 2) for c, n in zip(pose.center, (nz, ny, nx), strict=True))
+    flat, corner, strides = _flat(source, (z, y, x), (nz, ny, nx))
     steps = []
     for column in range(3):
         axis = next(row for row in range(3) if matrix[row][column])
         steps.append(int(matrix[axis][column]) * strides[axis])
-        corner -= min(steps[-1], 0) * (n - 1)
-    crops.permute_axes(flat, corner, tuple(steps), out.reshape(-1), n, finish)
+        corner -= min(steps[-1], 0) * (pose.size[column] - 1)
+    crops.permute_axes(flat, corner, tuple(steps), out.reshape(-1), pose.size, finish)
 
 
 def _parallel_axes(matrix: Matrix) -> tuple[int, int]:

@@ -4,25 +4,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal, cast, overload
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.patches.crops import crop_scaled
-from hilum._kernels.patches.stitching import add_window
 from hilum.errors import InputError, UnsupportedError
 from hilum.ops.arguments import volume_of
 from hilum.ops.intensity import UnitRange
 from hilum.ops.patches.boxes import Box, cut_array, lies_inside, three_sizes
 from hilum.ops.patches.predictions import Prediction
+from hilum.ops.patches.stitching import Starts, Weights, stitch
 from hilum.scan import Scan
 from hilum.volume import Mask, Volume
 
-Weights = Literal["gaussian", "constant"]
-
-_SIGMA = 1 / 8  # of the Gaussian, in widths of a window, as in nnU-Net and MONAI
 _PADDING = {"int16": -1024.0, "uint8": 0.0}  # air in HU, as in training patches; no label
 
 
@@ -56,7 +52,7 @@ class Windows(Sequence[Volume]):
 
     volume: Volume
     size: Box
-    starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    starts: Starts
     outside: float
     scaling: UnitRange | None = None
     series_uid: str = ""
@@ -156,51 +152,8 @@ class Windows(Sequence[Volume]):
         >>> bool((same.volume().array == ct.array).all())
         True
         """
-        if weights not in ("gaussian", "constant"):
-            raise InputError(f"weights are {weights!r}, expected gaussian or constant", code="option")
-        axes = zip(self.starts, self.size, self.volume.shape, strict=True)
-        tables = [_weight_tables(*axis, weights=weights) for axis in axes]
-        along_z, along_y, along_x = (range(len(starts)) for starts in self.starts)
-        places = list(product(along_z, along_y, along_x))
-        total, buffer, count = np.zeros(0, np.float32), np.zeros(0, np.float32), 0
-        for count, given in enumerate(answers, 1):
-            if count > len(places):
-                raise InputError(f"more answers than the {len(places)} windows", code="windows")
-            answer = np.asarray(given)
-            answer = answer[None] if answer.ndim == 3 else answer
-            channels = len(total) if count > 1 else len(answer) if answer.ndim == 4 else 1
-            if not channels or answer.shape != (channels, *self.size) or answer.dtype.kind not in "biuf":
-                what = f"answer {count} is {answer.dtype} of shape {np.shape(given)}, expected numbers of shape"
-                what = f"{what} {self.size}, or channels of it, as many as before"
-                raise InputError(what, do="give one answer for each window, without a batch axis", code="windows")
-            if count == 1:
-                total = np.zeros((channels, *self.volume.shape), np.float32)
-                buffer = np.empty((channels, *self.size), np.float32)
-            if answer.dtype != np.float32 or not answer.flags.c_contiguous:
-                buffer[...] = answer
-                answer = buffer
-            self._add(read_only(answer), total, self.corners[count - 1], places[count - 1], tables)
-        if count < len(places):
-            raise InputError(f"{count} answers to {len(places)} windows", do="answer every window", code="windows")
-        if not np.isfinite([total.min(), total.max()]).all():
-            voxel = tuple(np.argwhere(~np.isfinite(total))[0, 1:].tolist())
-            raise InputError(f"an answer has NaN or infinity, at voxel {voxel} of the scan", code="not-finite")
+        total = stitch(answers, self.volume.shape, self.size, self.starts, weights=weights)
         return Prediction(total, self.volume.geometry, self.series_uid)
-
-    def _add(
-        self,
-        answer: NDArray[np.float32],
-        total: NDArray[np.float32],
-        start: Box,
-        place: Box,
-        tables: Sequence[NDArray[np.float32]],
-    ) -> None:
-        """Add the answer to the window at `start`, the window of number `place` along each axis."""
-        shape = self.volume.shape
-        low = tuple(max(-a, 0) for a in start)
-        high = tuple(min(n, m - a) for a, n, m in zip(start, self.size, shape, strict=True))
-        parts = tuple(table[k] for table, k in zip(tables, place, strict=True))
-        add_window(answer.reshape(-1), self.size, low, high, total.reshape(-1), shape, start, parts)
 
     def _cut(self, start: Box, out: NDArray[Any] | None = None) -> NDArray[Any]:
         array, corner = self.volume.array, start
@@ -285,7 +238,7 @@ def windows(
             what = f"voxels of {whole.array.dtype} cannot be scaled, only HU as int16"
             raise UnsupportedError(what, do="leave the window out, and call hilum.normalize first")
     axes = zip(whole.shape, box, shares, strict=True)
-    starts = cast("tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]", tuple(_starts(*axis) for axis in axes))
+    starts = cast("Starts", tuple(_starts(*axis) for axis in axes))
     if outside is None:
         outside = 0.0 if isinstance(whole, Mask) else _PADDING.get(whole.array.dtype.name)
     if outside is None and min(map(min, starts)) < 0:
@@ -312,19 +265,3 @@ def _starts(length: int, size: int, overlap: float) -> tuple[int, ...]:
         return (-((size - length) // 2),)
     step = max(1, int(size * (1 - overlap) + 1e-9))
     return (*range(0, length - size, step), length - size)
-
-
-def _weight_tables(starts: Sequence[int], size: int, length: int, *, weights: Weights) -> NDArray[np.float32]:
-    """The tables of `add_window` along an axis, shape (windows, 4, size)."""
-    away = (np.arange(size) - (size - 1) / 2) / (size * _SIGMA)
-    own = np.exp(-0.5 * away**2) if weights == "gaussian" else np.ones(size)
-    begin = max(-starts[0], 0)  # a window that is larger than the volume is the only one
-    so_far = np.zeros(max(length, size))
-    tables = np.empty((len(starts), 4, size))
-    for table, start in zip(tables, starts, strict=True):
-        part = slice(start + begin, start + begin + size)
-        table[:3] = own, so_far[part], so_far[part] + own
-        so_far[part] += own
-    for table, start in zip(tables, starts, strict=True):
-        table[3] = so_far[start + begin : start + begin + size]
-    return tables.astype(np.float32)
