@@ -192,6 +192,8 @@ def test_flips_and_rotations_by_90_degrees_do_not_change_values(seed, size):
         copy_reoriented(whole, pose, unit, (1, -1000.0, 1400.0, 0.25))
         assert np.array_equal(made, want)
         assert np.allclose(unit, np.clip((want + 1000) / 1400, 0, 1) - 0.25, atol=1e-6)
+    copy_reoriented(source(array.astype(np.float32), AIR), pose, unit, KEEP)
+    assert np.array_equal(unit, want)
 
 
 def test_a_patch_that_is_not_square_turns_by_half_turns():

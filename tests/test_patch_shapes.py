@@ -15,6 +15,7 @@ from training_inputs import OBLIQUE, make_run
 import hilum
 from hilum import RunScan, cli
 from hilum.errors import InputError
+from hilum.ops.patches.shapes import make_shape
 from hilum.train import open_scans
 from hilum.train.augment import Augment
 from hilum.train.dataset import PatchDataset
@@ -176,6 +177,25 @@ def test_the_surroundings_have_the_center_and_the_axes_of_their_patch(run, augme
     assert -0.25 <= scaled["context"].min() < scaled["context"].max() <= 0.75
 
 
+@pytest.mark.parametrize("augment", [None, VARIED])
+def test_a_label_map_of_any_name_comes_with_patches_of_any_shape(tmp_path, augment):
+    folder = make_run(tmp_path / "run", spacing=(2.0, 1.0, 1.0), lobes={"ct-a": {"upper": 2, "lower": 5}})
+    data = PatchDataset(
+        folder, rule="labels", labels="lobes", size=(5, 12, 9), size_mm=(30.0, 18.0, 22.5), context_mm=60.0,
+        samples_per_volume=3, length=12, jitter_mm=1.0, augment=augment,
+    )  # fmt: skip
+    labels = RunScan(folder / "scans" / "ct-a").label_maps["lobes"].mask
+    found = set()
+    for item in data:
+        where = voxel_positions(labels.geometry, item["affine"], (5, 12, 9))
+        clear = np.abs(where - np.floor(where) - 0.5).min(axis=0) > 1e-6
+        assert np.array_equal(item["mask"][clear], nearest(labels.array, where)[clear])
+        assert item["label"] in {2, 5}
+        found |= set(np.unique(item["mask"]).tolist())
+    assert found == {0, 2, 5}
+    assert data.label_values == {"upper": 2, "lower": 5}
+
+
 def test_a_scan_is_opened_once_for_all_of_its_patches(packed, monkeypatch):
     opened = []
     real = open_scans.open_scan
@@ -244,6 +264,17 @@ def test_shapes_out_of_range_are_refused_in_one_line(run, options, match):
     with pytest.raises(InputError, match=match) as refused:
         PatchDataset(run, **{"size": 16, "jitter_mm": 2.5, **options})
     assert "\n" not in str(refused.value)
+
+
+def test_the_largest_sizes_are_taken():
+    grid = hilum.Geometry((300, 512, 512), (1.0, 1.0, 1.0))
+    assert make_shape((1, 1024, 1)).size == (1, 1024, 1)
+    assert make_shape(8, 4096.0).size_mm == (4096.0,) * 3
+    with pytest.raises(InputError, match="at most 4096 mm"):
+        make_shape(8, 4096.1)
+    make_shape(1000, 1000.0).check(grid)
+    with pytest.raises(InputError, match="the limit is 1e"):
+        make_shape(1000, 1002.0).check(grid)
 
 
 def test_files_of_patches_have_any_shape(run, tmp_path):

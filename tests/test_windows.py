@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -115,6 +116,18 @@ def test_windows_are_scaled_as_patches_are():
     raw = next(hilum.windows(volume, 8).batches())
     assert raw.dtype == np.int16
     assert raw.flags.writeable
+
+
+def test_memory_holds_the_result_and_one_answer():
+    volume = noise((64, 128, 128))
+    windows = hilum.windows(volume, 32, overlap=0.5, window=(-1000, 400))
+    window, result = 4 * 32**3, 4 * volume.array.size
+    for _ in range(2):  # the first call loads the kernels
+        tracemalloc.start()
+        windows.stitch(answer for batch in windows.batches() for answer in batch)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert result < peak < result + 6 * window
 
 
 def test_channels_become_labels_and_a_probability_a_mask():
