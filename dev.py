@@ -194,7 +194,7 @@ def signatures(words: list[str]) -> int:
         used = Path(folder, "signatures.txt")
         os.environ["HILUM_KERNEL_SIGNATURES"] = str(used)
         status = call(PYTHON, "-m", "pytest", *([] if words else SPREAD), *words)
-        return max(status, call(PYTHON, "-m", "hilum._kernels.compile", "--list", used))
+        return max(status, call(PYTHON, "-m", "hilum._kernels.compile", "--add" if words else "--list", used))
 
 
 def make_environment(place: Path) -> tuple[Path, list[str | Path]]:

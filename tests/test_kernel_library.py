@@ -204,6 +204,11 @@ def test_a_file_that_is_no_library_is_not_used(source, tmp_path):
     assert "the library of kernels cannot be loaded" in done.stderr
 
 
+def test_everything_that_is_listed_is_in_the_library(source):
+    code = "from hilum._kernels.compile.library import open_library; print(*open_library().kernels, sep='\\n')"
+    assert run(code, source=source).stdout.splitlines() == listed()
+
+
 def test_the_list_is_sorted_and_names_every_kernel_once():
     lines = listed()
     assert lines == sorted(set(lines))

@@ -146,6 +146,7 @@ def nothing():
         ("tables.md", nothing),
         ("lidc.md", lidc_case),
         ("folds.md", a_run_of_seven_patients),
+        ("baseline.md", nothing),
         ("frameworks.md", scan_of_get_started_and_a_clear_one),
     ],
 )

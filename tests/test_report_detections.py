@@ -101,6 +101,19 @@ def test_series_are_found_by_hash_and_by_id(run, tmp_path):
     assert found.scans[-1].hits == 1
 
 
+def test_only_listed_scans_count(run, tmp_path, capsys):
+    listed = tmp_path / "list.csv"
+    listed.write_text("1.2.3.1\n1.2.3.3\n")
+    found = score_run(three(tmp_path), hilum.open_run(run), listed=listed)
+    assert [row.scan_id for row in found.scans] == ["c", "a"]
+    assert (found.score.nodules, found.score.false_positives) == (4, 3)
+    listed.write_text("9.9\n")
+    with pytest.raises(AnnotationError, match="lists no scan of the run"):
+        score_run(three(tmp_path), hilum.open_run(run), listed=listed)
+    assert cli.main(["report", str(run), "--scans", str(listed)]) == 1
+    assert "give --detections" in capsys.readouterr().err
+
+
 def test_what_cannot_be_scored_is_refused_or_told(run, tmp_path):
     other = marks_of(tmp_path / "m.csv", [("9.9", (0, 0, 0), 0.5)])
     with pytest.raises(AnnotationError, match="no detection is in a scan of the run"):

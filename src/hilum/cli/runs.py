@@ -226,7 +226,9 @@ def stats(folder: RunFolder, /, *, json: Json = False) -> None:
     print_result(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
 
 
-def report(folder: RunFolder, /, *, out: OutOrNone = None, detections: Path | None = None) -> None:
+def report(
+    folder: RunFolder, /, *, out: OutOrNone = None, detections: Path | None = None, scans: Path | None = None
+) -> None:
     """Write one offline HTML page about a finished output: its scans sorted by risk, with pictures.
 
     Parameters
@@ -236,10 +238,13 @@ def report(folder: RunFolder, /, *, out: OutOrNone = None, detections: Path | No
     detections
         A detector's marks, to score on the run: a CSV file with the columns seriesuid, coordX, coordY, coordZ (LPS mm),
         probability, and diameter_mm if known.
+    scans
+        The series that the detector searched: a CSV file with the column seriesuid, or one UID per line; by default all
+        scans that have annotations.
     """
     from hilum.report.page import write_report
 
-    made = write_report(folder, out, detections=detections)
+    made = write_report(folder, out, detections=detections, scans=scans)
     print_result(f"{made.path}: {made.scans} scans, {made.pictures} with pictures, {made.size / 1e6:.1f} MB")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError
-from hilum.io.annotations.detections import PointTables, read_detections
+from hilum.io.annotations.detections import PointTables, read_detections, read_series
 from hilum.io.names import hashed_uid, is_uid
 from hilum.ops.froc import Froc, explain_misses, find_hits, froc
 from hilum.outputs.records import is_annotated
@@ -60,7 +60,7 @@ class RunDetections:
     not_annotated: int
 
 
-def score_run(table: Path, scans: Iterable[RunScan]) -> RunDetections:
+def score_run(table: Path, scans: Iterable[RunScan], *, listed: Path | None = None) -> RunDetections:
     """Score a detector's marks on the finished, annotated scans of a run, by the rules of `hilum.froc`.
 
     Parameters
@@ -68,7 +68,9 @@ def score_run(table: Path, scans: Iterable[RunScan]) -> RunDetections:
     table : Path
         As `hilum.io.annotations.detections.read_detections` takes it.
     scans : iterable of RunScan
-        The finished scans. Those without annotations do not count, with a note.
+        The finished scans. Those without annotations do not count.
+    listed : Path, optional
+        The series that the detector searched; by default all.
 
     Returns
     -------
@@ -83,11 +85,16 @@ def score_run(table: Path, scans: Iterable[RunScan]) -> RunDetections:
     """
     found = read_detections(table)
     finished = [scan for scan in scans if scan.valid_record is not None]
+    names = set(read_series(listed)[0]) if listed else set()
+    hashes = {hashed_uid(name): name for name in {*found.tables, *names} if is_uid(name)}
+    if names:
+        finished = [scan for scan in finished if names & {*_names(scan, hashes)}]
+    if listed and not finished:
+        raise AnnotationError("lists no scan of the run", where=listed, do="check the series UIDs", code="no-row-fits")
     known = [scan for scan in finished if is_annotated(scan.record)]
     if not known:
         what = "no scan of the run has annotations, so no mark can hit a nodule"
         raise AnnotationError(what, where=table, do="run it with --annotations", code="not-annotated")
-    hashes = {hashed_uid(name): name for name in found.tables if is_uid(name)}
     marks = {scan.scan_id: _rows(found, hashes, scan) for scan in known}
     if found.tables and not any(map(len, marks.values())):
         what = "no detection is in a scan of the run that has annotations"
@@ -118,7 +125,11 @@ def operating_threshold(score: Froc) -> float:
 
 
 def _rows(found: PointTables, hashes: dict[str, str], scan: RunScan) -> NDArray[np.float64]:
-    """The marks of a scan by its series UID, also if the run hides it, or by its id."""
-    uid = scan.record.series_uid
-    names = (uid, hashes.get(uid, ""), scan.scan_id)
+    names = _names(scan, hashes)
     return next((found.tables[name] for name in names if name in found.tables), np.empty((0, 4)))
+
+
+def _names(scan: RunScan, hashes: dict[str, str]) -> tuple[str, str, str]:
+    """What tables call a scan: by its series UID, also if the run hides it, or by its id."""
+    uid = scan.record.series_uid
+    return uid, hashes.get(uid, uid), scan.scan_id

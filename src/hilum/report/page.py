@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from string import Template
 
+from hilum.errors import InputError
 from hilum.io.atomic import atomic_path
 from hilum.report.charts import charts, froc_curve
 from hilum.report.detections import RunDetections, score_run
@@ -42,7 +43,9 @@ class Report:
     pictures: int
 
 
-def write_report(folder: AnyRun, out: Path | None = None, *, detections: Path | None = None) -> Report:
+def write_report(
+    folder: AnyRun, out: Path | None = None, *, detections: Path | None = None, scans: Path | None = None
+) -> Report:
     """Write the page of a run.
 
     Parameters
@@ -53,6 +56,8 @@ def write_report(folder: AnyRun, out: Path | None = None, *, detections: Path | 
         The file; by default ``report.html`` in the folder.
     detections : Path, optional
         A detector's table of marks, to score on the run.
+    scans : Path, optional
+        The series that the detector searched: a csv with the column seriesuid, or one UID per line; by default all.
 
     Returns
     -------
@@ -67,8 +72,10 @@ def write_report(folder: AnyRun, out: Path | None = None, *, detections: Path | 
     OutputError
         If the file cannot be written.
     """
+    if scans is not None and detections is None:
+        raise InputError("a list of scans needs detections", where=scans, do="give --detections", code="option")
     run = gather(opened := open_run(folder))
-    found = None if detections is None else score_run(detections, opened)
+    found = None if detections is None else score_run(detections, opened, listed=scans)
     path = opened.folder / NAME if out is None else out
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(page(run, found))

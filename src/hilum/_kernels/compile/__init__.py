@@ -1,1 +1,1 @@
-"""Kernels as machine code: compiled by numba once, cached in files, loaded through llvmlite."""
+"""Kernels as machine code: from the library of a wheel, or compiled by numba once and loaded through llvmlite."""

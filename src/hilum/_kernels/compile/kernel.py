@@ -1,9 +1,9 @@
 """Compiled kernels that start without their compiler.
 
-A kernel is a Python function in numba's subset, marked with `kernel`. numba compiles it once on a machine for each
-combination of argument types, and the machine code is cached in a file. Later processes load the file through llvmlite
-in a millisecond and do not import numba, which takes half a second
-(docs/decisions/0005-kernels-without-their-compiler.md).
+A kernel is a Python function in numba's subset, marked with `kernel`. A wheel has its machine code in a library
+(docs/decisions/0016-kernels-ahead-of-time.md). Elsewhere numba compiles it once on a machine for each combination of
+argument types into a file; later processes load the file through llvmlite and do not import numba, which takes half a
+second (docs/decisions/0005-kernels-without-their-compiler.md).
 
 The machine code takes a table of 8-byte slots: a number, or the address of an array. It reads the data, shape and
 strides of the array from numpy's own structure. A kernel releases the interpreter lock, returns nothing or one number,
