@@ -137,6 +137,7 @@ def test_channels_become_labels_and_a_probability_a_mask():
     want = np.where(volume.array < 0, 0, np.where(volume.array >= 900, 1, 2))
     assert np.array_equal(two.mask().array, want)
     assert two.mask().geometry == volume.geometry
+    assert all(np.shares_memory(two.volume(k).array, two.array) for k in range(3))
     one = windows.stitch(window.array > 700 for window in windows)
     assert np.array_equal(one.mask().array, volume.array > 700)
     assert not one.mask(threshold=1.0).array.any()

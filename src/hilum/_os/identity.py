@@ -100,7 +100,7 @@ def is_here(process: Process) -> bool:
 
 @lru_cache(maxsize=4)
 def _process(pid: int) -> Process:
-    return Process(_machine(), _space(), pid, _started(pid) or 0)
+    return Process(_machine(), _space(), pid, max(0, _started(pid) or 0))
 
 
 @lru_cache(maxsize=1)
@@ -138,7 +138,8 @@ def _started(pid: int) -> int | None:
         if os.path.exists("/proc/self/stat"):  # noqa: PTH110 - as above
             return _HIDDEN if psutil.pid_exists(pid) else None
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time() * 1000)
+        is_zombie = os.name == "posix" and process.status() == psutil.STATUS_ZOMBIE
+        return None if is_zombie else round(process.create_time() * 1000)
     except psutil.NoSuchProcess:
         return None
     except psutil.Error:

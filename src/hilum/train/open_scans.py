@@ -83,7 +83,7 @@ class OpenScan:
         self, pose: Pose, scaling: UnitRange | None, order: Order, factors: Sequence[float]
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Copy image and labels of a rotated, mirrored, zoomed or resampled patch, as `cut` does."""
-        if not pose.resampled and pose.matrix == IDENTITY:
+        if pose.matrix == IDENTITY and not pose.resampled:
             z, y, x = pose.first
             return self.cut((round(z), round(y), round(x)), pose.size, scaling)
         labels = Source(self.labels_array, self.labels.shape, partial(read_padded_box, self.labels))

@@ -45,8 +45,8 @@ class PatchPosition:
 
     def start(self, size: Sequence[float]) -> Box:
         """The first voxel, (z, y, x), of the box of this size around the center."""
-        z, y, x = (round(c - (n - 1) / 2) for c, n in zip(self.center, size, strict=True))
-        return z, y, x
+        (a, b, c), (nz, ny, nx) = self.center, size
+        return round(a - nz / 2 + 0.5), round(b - ny / 2 + 0.5), round(c - nx / 2 + 0.5)
 
 
 def as_vector(point: NDArray[np.float64]) -> Vector:

@@ -47,7 +47,7 @@ class Pose:
     @cached_property
     def first(self) -> Vector:
         """Position of the patch's voxel (0, 0, 0): a fractional index, (z, y, x), of the volume."""
-        a, b, c = ((n - 1) / 2 for n in self.size)
+        a, b, c = self.size[0] / 2 - 0.5, self.size[1] / 2 - 0.5, self.size[2] / 2 - 0.5
         z, y, x = (m - (a * row[0] + b * row[1] + c * row[2]) for m, row in zip(self.center, self.matrix, strict=True))
         return z, y, x
 
@@ -66,7 +66,8 @@ class Pose:
     def resampled(self) -> bool:
         """Whether the patch's voxels lie between those of the volume."""
         z, y, x = self.matrix
-        return not (_AXIS_COMPONENTS.issuperset(z + y + x) and all(map(float.is_integer, self.first)))
+        plain = self.matrix is IDENTITY or _AXIS_COMPONENTS.issuperset(z + y + x)
+        return not (plain and all(map(float.is_integer, self.first)))
 
     def affine(self, grid: Geometry) -> NDArray[np.float64]:
         """Matrix, shape (4, 4), from a voxel of the patch, (z, y, x, 1), to the world, (x, y, z, 1), LPS mm."""

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.bitmask.bits import coordinates, pack
-from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.components.labeling import find_components
 from hilum.errors import InputError
 from hilum.geometry import Geometry, Vector
+from hilum.interop.frozen import freeze
 from hilum.volume import Mask, Volume
 
 
@@ -45,7 +45,7 @@ class Prediction:
     Parameters
     ----------
     array : ndarray of float32, shape (channel, z, y, x)
-        One value for each channel and voxel.
+        One value for each channel and voxel; becomes read-only, as the array of a `Volume` does.
     geometry : Geometry
         Where the voxels lie.
     series_uid : str
@@ -73,7 +73,7 @@ class Prediction:
         if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape or not len(self.array):
             what = f"an array of shape {self.array.shape} on a grid of shape {self.geometry.shape}"
             raise InputError(what, do="give (channel, z, y, x)", code="option")
-        object.__setattr__(self, "array", read_only(self.array))
+        object.__setattr__(self, "array", freeze(self.array))
 
     def volume(self, channel: int = 0) -> Volume:
         """Give the values of one channel.
