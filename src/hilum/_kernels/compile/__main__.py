@@ -52,7 +52,7 @@ def build(target: Path) -> None:
     if target != library.FILE and library.is_current():
         shutil.copyfile(library.FILE, target)
         return
-    command = [sys.executable, "-m", "hilum._kernels.compile", "--level"]
+    linker, command = _linker(), [sys.executable, "-m", "hilum._kernels.compile", "--level"]
     with tempfile.TemporaryDirectory() as made:
         running, objects = [], list[Path]()
         for level in levels_of(llvm.get_process_triple()):
@@ -63,7 +63,7 @@ def build(target: Path) -> None:
         if any(statuses):
             raise SystemExit("the library of kernels was not built: a level could not be compiled")
         linked = Path(made, target.name)
-        link = [*_linker(), *_LINK.get(sys.platform, ["-shared"]), "-o", str(linked), *map(str, objects)]
+        link = [*linker, *_LINK.get(sys.platform, ["-shared"]), "-o", str(linked), *map(str, objects)]
         subprocess.run(link, check=True)  # noqa: S603 - the linker of the system
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(linked, target.with_name(f"{target.name}.new"))
