@@ -215,6 +215,18 @@ def test_the_list_is_sorted_and_names_every_kernel_once():
     assert all(line.startswith("hilum._kernels.") for line in lines)
 
 
+def test_a_test_that_runs_what_is_not_listed_fails(tmp_path):
+    body = "\n    ".join(PLAIN.strip().splitlines())
+    (tmp_path / "test_unlisted.py").write_text(f"def test_listed():\n    pass\ndef test_unlisted():\n    {body}\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT / "tests")))}
+    environment.pop("HILUM_KERNEL_SIGNATURES", None)
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-q", tmp_path]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "2 passed, 1 error" in done.stdout
+    assert "kernels for types that signatures.txt lacks" in done.stdout
+
+
 def test_a_numba_that_passes_arguments_otherwise_runs_the_kernel_itself(monkeypatch, caplog):
     @kernel()
     def total(pair, scale):
