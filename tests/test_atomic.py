@@ -4,10 +4,12 @@ import errno
 import os
 import stat
 
+import numpy as np
 import pytest
 
+import hilum
 from hilum.errors import FormatError, OutputError
-from hilum.io.atomic import atomic_path
+from hilum.io.atomic import atomic_folder, atomic_path
 
 
 def names(folder):
@@ -77,6 +79,24 @@ def test_bytes_are_forced_to_the_disk_before_the_name(tmp_path, monkeypatch):
     with atomic_path(tmp_path / "a.txt") as temporary:
         temporary.write_text("x")
     assert calls == ["sync", "rename", "sync"]
+    with atomic_path(tmp_path / "a.txt", synced=False) as temporary:
+        temporary.write_text("y")
+    assert calls[3:] == ["rename"]
+
+
+def test_a_volume_in_a_folder_is_forced_to_the_disk_before_the_folder_has_its_name(tmp_path, monkeypatch):
+    calls = []
+    sync, rename = os.fsync, os.rename
+    monkeypatch.setattr("os.fsync", lambda handle: (calls.append(os.fstat(handle).st_ino), sync(handle))[1])
+    monkeypatch.setattr("os.rename", lambda a, b: (calls.append("rename"), rename(a, b))[1])
+    volume = hilum.Volume(np.zeros((2, 3, 4), np.int16), hilum.Geometry((2, 3, 4), (1.0, 1.0, 1.0)))
+    with atomic_folder(tmp_path / "folder") as folder:
+        hilum.write(volume, folder / "ct.nii")
+        assert calls == []
+    written = (tmp_path / "folder" / "ct.nii").stat().st_ino
+    assert calls.index(written) < calls.index("rename")
+    hilum.write(volume, tmp_path / "alone.nii")
+    assert (tmp_path / "alone.nii").stat().st_ino not in calls
 
 
 def test_numpy_tells_of_a_full_disk_in_its_own_words(tmp_path):

@@ -2,7 +2,8 @@
 
 1. The writer uses a hidden name that identifies its process (`hilum.io.unfinished`), and locks the file or folder where
    the file system has locks.
-2. When it is complete, its bytes are synced to the disk, and it is renamed.
+2. When it is complete, its bytes are synced to the disk, and it is renamed. A volume file alone is renamed without
+   waiting for the disk.
 3. If somebody removes or replaces the folder meanwhile, the writer fails, and nothing gets the final name.
 """
 
@@ -19,16 +20,19 @@ from hilum.io import errno_faults, unfinished
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, synced: bool = True) -> Iterator[Path]:
     """A temporary name in the same folder, moved to `path` on success and removed on failure.
 
-    The file exists, empty, when the block starts. When the block ends without an exception, its bytes are synced to the
-    disk and it replaces any file of that name; a reader sees the old file or the new one, never a part.
+    The file exists, empty, when the block starts. When the block ends without an exception, it replaces any file of
+    that name; a reader sees the old file or the new one, never a part.
 
     Parameters
     ----------
     path : str or Path
         The final name; its folder must exist.
+    synced : bool
+        Sync the bytes to the disk first: then this also holds after a power failure. In an `atomic_folder` they are
+        synced anyway, when it is complete.
 
     Yields
     ------
@@ -49,12 +53,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         try:
             with held(temporary):
                 yield temporary
-                _sync(temporary)
+                if synced:
+                    _sync(temporary)
                 rename(temporary, final, replace=True)
         except BaseException:  # also after an interrupt
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(final.parent)
+        if synced:
+            sync_folder(final.parent)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     packing = {"codec": codec, "clevel": LEVEL, "filters": filters, "filters_meta": [0], **one_thread}
     meta = {_LAYER: msgspec.json.encode(layer).decode()}
     packed = blosc2.asarray(array, chunks=chunks, blocks=blocks, cparams=packing, dparams=one_thread, meta=meta)
-    with atomic_path(path) as temporary:  # not by the library, which does not report a full disk
+    with atomic_path(path, synced=False) as temporary:  # not by the library, which does not report a full disk
         temporary.write_bytes(packed.to_cframe())
 
 

@@ -64,13 +64,13 @@ def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None
         raise OutputError("a MetaImage header cannot contain this file name", where=path, do="choose a plain name")
     local = path.suffix.lower() == ".mha"
     text = _header_text(volume.geometry, element, "LOCAL" if local else raw.name, series_uid).encode()
-    with atomic_path(path) as temporary:
+    with atomic_path(path, synced=False) as temporary:
         if local:
             with temporary.open("wb") as out:
                 blocks.write_raw(out, (text, voxels))
             return
         temporary.write_bytes(text)
-        with atomic_path(raw) as data, data.open("wb") as out:  # gets its final name before the header does
+        with atomic_path(raw, synced=False) as data, data.open("wb") as out:  # has its name first
             blocks.write_raw(out, (voxels,))
 
 

@@ -71,7 +71,7 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         raise UnsupportedError(f"NIfTI-1 cannot store {array.dtype} of shape {volume.shape}", where=path)
     voxels = array.reshape(-1).view(np.uint8).data
     head = pack_header(volume.geometry, kind, _SERIES + series_uid if series_uid else "") + bytes(4)  # no extensions
-    with atomic_path(path) as temporary, temporary.open("wb") as out:
+    with atomic_path(path, synced=False) as temporary, temporary.open("wb") as out:
         write = blocks.write_raw if path.suffix.lower() == ".nii" else blocks.write_gzip
         write(out, (head, voxels))
 

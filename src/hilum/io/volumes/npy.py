@@ -22,9 +22,9 @@ def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     from hilum.io.atomic import atomic_path  # late: reading does not need it
 
     placement = placement_of(volume, series_uid=series_uid)
-    with atomic_path(path) as temporary, temporary.open("wb") as out:
+    with atomic_path(path, synced=False) as temporary, temporary.open("wb") as out:
         np.lib.format.write_array(out, np.ascontiguousarray(volume.array), version=(1, 0), allow_pickle=False)
-    with atomic_path(path.with_suffix(".json")) as temporary:
+    with atomic_path(path.with_suffix(".json"), synced=False) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(placement), indent=1) + b"\n")
 
 

@@ -109,7 +109,7 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         text += f"Segment{k}_ID:=Segment_{value}\nSegment{k}_LabelValue:={value}\nSegment{k}_Layer:=0\n"
         text += f"Segment{k}_Name:={one_line(label, limit=64)}\n"
     text += "\n"
-    with atomic_path(path) as temporary, temporary.open("wb") as out:
+    with atomic_path(path, synced=False) as temporary, temporary.open("wb") as out:
         out.write(text.encode())
         write_gzip(out, (array.reshape(-1).view(np.uint8).data,))
 
