@@ -13,8 +13,8 @@ from hilum import Geometry, Scan, Volume, batch, consensus_mask, mask_nodules, r
 from hilum.cli import main
 from hilum.datasets import lidc, recognize
 from hilum.errors import AnnotationError, MissingInputError
+from hilum.io.annotate import annotate
 from hilum.io.annotations.lidc import read_lidc
-from hilum.io.scan_files import annotate
 from hilum.ops.nodules.outlines import reading_diameter_mm, reading_volume_mm3
 from hilum.ops.nodules.readings import require_readers
 from hilum.outputs.finished import read_record
