@@ -4,9 +4,8 @@ python bench/startup.py [SERIES] [--runs 15] [--before CHECKOUT] [--dcm2niix PRO
 
 Every program runs once a turn, in turn, so that all see the same machine. A ratio is the median of the ratios of the
 turns. Without SERIES a phantom of 275 slices of 512 x 512 is made. dcm2niix is no dependency: `pip install dcm2niix`
-installs it. hilum waits until its file is on the disk, dcm2niix does not: so FOLDER is one in memory where Linux has
-it, and with another --out the ratio has the time of the disk in it. Exits 1 where hilum's conversion to the same format
-takes longer than dcm2niix's.
+installs it. FOLDER is one in memory where Linux has it; with another one the disk is in the ratio. Exits 1 where a
+conversion of hilum takes longer than dcm2niix's.
 """
 
 from __future__ import annotations
