@@ -80,8 +80,8 @@ TASKS = {
         Command("exports:slices", "OUT --out SLICES"),
         Command("export", "nnunet OUT --out nnUNet_raw", "Write a finished output in the format of another program.",
                 EXPORTS),
-        Command("exports:froc", "detections.csv annotations.csv"),
-        Command("exports:score", "PREDICTIONS OUT"),
+        Command("scores:froc", "detections.csv annotations.csv"),
+        Command("scores:score", "PREDICTIONS labelsTs --tolerance-mm 1 --out scores.csv"),
     ),
     "Try": (Command("runs:demo"),),
 }  # fmt: skip
