@@ -27,10 +27,10 @@ pytestmark = [
 HALF_WAY = """
 import os, sys
 
-def stop(handle):  # as `kill -9` does it, while the file or folder has its unfinished name
+def stop(*_):  # as `kill -9` does it, while the file or folder has its unfinished name
     os.kill(os.getpid(), {signal})
 
-os.fsync = stop
+os.fsync = os.replace = stop  # a volume alone is not synced
 from hilum.cli import main
 
 main(sys.argv[1:])
