@@ -200,6 +200,7 @@ print("numba" in sys.modules)
 def _start(source: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
+        "HILUM_KERNEL_LEVEL": "compile",  # whether or not there is a library of kernels
         "PYTHONPATH": str(source),
         "XDG_CACHE_HOME": str(cache),
         "PYTHONDONTWRITEBYTECODE": "1",
