@@ -16,7 +16,8 @@ import hilum
 from hilum import cli
 from hilum.errors import AnnotationError, InputError, MissingInputError
 from hilum.io.annotations.detections import read_candidates, read_detections, read_findings, read_series
-from hilum.ops.froc import RATES, explain_misses, froc
+from hilum.ops.froc import RATES, froc
+from hilum.ops.mark_axes import explain_misses
 
 A, B, C = "1.2.3.1", "1.2.3.2", "1.2.3.3"
 

@@ -14,7 +14,7 @@ from hilum.errors import AnnotationError
 from hilum.geometry import Geometry
 from hilum.io.annotations.detections import read_detections
 from hilum.io.names import hashed_uid
-from hilum.ops.froc import explain_outside
+from hilum.ops.mark_axes import explain_outside
 from hilum.scan import Nodule
 from hilum.viewer.sources import open_source
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verbosity:
-    """How much is told: `quiet` leaves out notes and progress, `verbose` adds a line for each scan; and the log."""
+    """How much a command prints: `quiet` leaves out notes and progress, `verbose` adds a line for each scan."""
 
     quiet: bool = False
     verbose: bool = False
@@ -37,19 +37,19 @@ class Verbosity:
 _NORMAL = Verbosity()
 
 verbosity = ContextVar("verbosity", default=_NORMAL)
-"""How much the present command tells."""
+"""How much the present command prints."""
 
 
 @contextmanager
-def telling(*, quiet: bool = False, verbose: bool = False, log: Path | None = None) -> Iterator[None]:
-    """Set how much is told.
+def printing(*, quiet: bool = False, verbose: bool = False, log: Path | None = None) -> Iterator[None]:
+    """Set how much a command prints.
 
     Parameters
     ----------
     quiet, verbose : bool
         Leave out notes and progress on stderr; add a line for each scan of a run.
     log : Path, optional
-        A file to which every line that is told is appended, with the time; with `quiet` those that are left out, too.
+        A file that gets every printed line, with the time, and also the notes that `quiet` leaves out.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from hilum.cli.status import (
     raise_on_signals,
 )
 from hilum.cli.tasks import TASKS, Command, join_lines
-from hilum.console import OutputLostError, lenient_streams, print_error, telling
+from hilum.console import OutputLostError, lenient_streams, print_error, printing
 from hilum.errors import HilumError, OutputError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ once, since the parser takes longer to load than numpy."""
 
 _EVERY = (
     "Every command also takes --quiet (no notes and no progress), --verbose (a line for each scan), --log FILE (append "
-    "all that is told to a file, with the time) and --debug (where an unexpected error happened)."
+    "every line to a file, with the time) and --debug (show where an unexpected error happened)."
 )
 
 _PURPOSE = "Chest CT scans in, training-ready and geometry-true data out."
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     only_prints = not words or words[0] in PRINTING or not HELP.isdisjoint(words)
     with lenient_streams(stdout_required=only_prints):
         try:
-            with telling(quiet=quiet, verbose=verbose, log=log):
+            with printing(quiet=quiet, verbose=verbose, log=log):
                 return _run(words, debug=debug)
         except OutputError as problem:
             print_error(str(problem))

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError
-from hilum.geometry import Geometry
 from hilum.ops.bootstrap import interval, resample_counts
 
 Table = NDArray[np.float64]  # rows (x, y, z, value), LPS mm
@@ -22,15 +21,6 @@ Indices = NDArray[np.int64]
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives per scan at which LUNA16 evaluates sensitivity
 
 MOST_MARKS = 100  # the most probable marks of a scan that count: the limit of LUNA16's evaluation
-
-FAR_MM = 100.0  # a mark farther than this from every nodule is of no use to any of them
-
-OTHER_AXES = {
-    "as RAS, with x and y negated": ((0, 1, 2), (-1.0, -1.0, 1.0)),
-    "with x and z swapped": ((2, 1, 0), (1.0, 1.0, 1.0)),
-    "as cm": ((0, 1, 2), (10.0, 10.0, 10.0)),
-}
-"""Other readings of a mark's x, y, z: the order of its numbers, and their factors."""
 
 NO_DIAMETER_MM = 10.0  # the diameter of a finding without one: annotations_excluded.csv has -1
 
@@ -185,33 +175,6 @@ def froc(
     )
 
 
-def explain_misses(detections: Mapping[str, Table], nodules: Mapping[str, Table]) -> str:
-    """Explain why no mark hits any nodule, if the marks are probably in other axes or units.
-
-    Parameters
-    ----------
-    detections, nodules : mapping of str to ndarray, shape (n, 4)
-        As `froc` takes them.
-
-    Returns
-    -------
-    str
-        Empty if a mark hits a nodule, or nothing explains that none does.
-    """
-    pairs = [(np.asarray(detections[name]), np.asarray(nodules[name])) for name in nodules if name in detections]
-    pairs = [(marks[:, :3], found) for marks, found in pairs if len(marks) and len(found)]
-    if not pairs or any(_hits(marks, found).any() for marks, found in pairs):
-        return ""
-    total = sum(len(found) for _, found in pairs)
-    for name, (order, factors) in OTHER_AXES.items():
-        hit = sum(int(_hits(marks[:, order] * factors, found).sum()) for marks, found in pairs)
-        if 2 * hit >= total:
-            return f"no mark hits a nodule, but {name} they hit {hit} of {total}: the marks are probably in other axes"
-    if all(_distances(marks, found).min() > FAR_MM for marks, found in pairs):
-        return f"every mark is over {FAR_MM:g} mm from every nodule: other axes or units (voxels?) than LPS mm"
-    return ""
-
-
 def find_hits(
     marks: Table,
     nodules: Table,
@@ -240,47 +203,17 @@ def find_hits(
     """
     counted = _most_probable(marks, most_marks)
     counted = counted[counted[:, 3] >= threshold]
-    on_nodule = _within(nodules, counted)
-    ignored = np.zeros(len(counted), np.bool_) if excluded is None else _within(excluded, counted).any(axis=0)
+    on_nodule = within(nodules, counted)
+    ignored = np.zeros(len(counted), np.bool_) if excluded is None else within(excluded, counted).any(axis=0)
     return np.asarray(on_nodule.any(axis=1)), int(np.count_nonzero(~on_nodule.any(axis=0) & ~ignored))
 
 
-def explain_outside(marks: Table, grid: Geometry) -> str:
-    """Explain why marks lie outside their scan: the axes or units in which at least half of them lie inside.
-
-    Parameters
-    ----------
-    marks : ndarray, shape (n, 3) or wider
-        x, y, z.
-    grid : Geometry
-        Of the scan.
-
-    Returns
-    -------
-    str
-        Empty if a mark lies in the scan, or there is none.
-    """
-    points = np.asarray(marks)[:, :3]
-    if not len(points) or grid.contains(points).any():
-        return ""
-    for name, (order, factors) in OTHER_AXES.items():
-        inside = int(np.count_nonzero(grid.contains(points[:, order] * factors)))
-        if 2 * inside >= len(points):
-            return f"no mark lies in the scan, but {name} {inside} of {len(points)} do: they are probably in other axes"
-    return (
-        f"none of the {len(points)} marks lies in the scan: other axes or units (voxels?) than LPS mm, or another scan"
-    )
-
-
-def _distances(marks: Table, nodules: Table) -> Table:
-    offsets = marks[:, np.newaxis] - nodules[np.newaxis, :, :3]
-    return np.asarray(np.linalg.norm(offsets, axis=2), np.float64)
-
-
-def _hits(marks: Table, nodules: Table) -> NDArray[np.bool_]:
-    """Tell which nodules a mark hits."""
-    radii = np.where(nodules[:, 3] < 0, NO_DIAMETER_MM, nodules[:, 3]) / 2
-    return np.asarray((_distances(marks, nodules) < radii).any(axis=0))
+def within(findings: Table, marks: Table) -> NDArray[np.bool_]:
+    """Tell which marks lie inside which findings, shape (findings, marks)."""
+    radius = np.where(findings[:, 3] < 0, NO_DIAMETER_MM, findings[:, 3]) / 2
+    offset = findings[:, None, :3] - marks[None, :, :3]
+    inside: NDArray[np.bool_] = (offset * offset).sum(axis=2) < (radius * radius)[:, None]
+    return inside
 
 
 def _table(tables: Mapping[str, Table], name: str) -> Table:
@@ -299,9 +232,9 @@ def _match(marks: Table, nodules: Table, excluded: Table, most: int) -> tuple[Ta
     """
     counted = _most_probable(marks, most)
     beyond_limit, marks = len(marks) - len(counted), counted
-    on_nodule = _within(nodules, marks)
+    on_nodule = within(nodules, marks)
     is_hit = on_nodule.any(axis=0)
-    ignored = ~is_hit & _within(excluded, marks).any(axis=0)
+    ignored = ~is_hit & within(excluded, marks).any(axis=0)
     best = np.where(on_nodule, marks[:, 3], -np.inf).max(axis=1, initial=-np.inf)
     repeated = np.maximum(on_nodule.sum(axis=1) - 1, 0)
     counts = [len(nodules), len(marks), int(ignored.sum()), int(repeated.sum()), beyond_limit]
@@ -311,14 +244,6 @@ def _match(marks: Table, nodules: Table, excluded: Table, most: int) -> tuple[Ta
 def _most_probable(marks: Table, most: int) -> Table:
     """The marks within the limit of a scan; none with the probability of the first one beyond it."""
     return marks[marks[:, 3] > np.sort(marks[:, 3])[-most - 1]] if 0 < most < len(marks) else marks
-
-
-def _within(findings: Table, marks: Table) -> NDArray[np.bool_]:
-    """Tell which marks lie inside which findings, shape (findings, marks)."""
-    radius = np.where(findings[:, 3] < 0, NO_DIAMETER_MM, findings[:, 3]) / 2
-    offset = findings[:, None, :3] - marks[None, :, :3]
-    inside: NDArray[np.bool_] = (offset * offset).sum(axis=2) < (radius * radius)[:, None]
-    return inside
 
 
 def _points(is_hit: Table, ends: Indices, weights: Table, scans: int, nodules: int) -> tuple[Table, Table]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from hilum.errors import AnnotationError
 from hilum.io.annotations.detections import PointTables, read_detections, read_series
 from hilum.io.names import hashed_uid, is_uid
-from hilum.ops.froc import Froc, explain_misses, find_hits, froc
+from hilum.ops.froc import Froc, find_hits, froc
+from hilum.ops.mark_axes import explain_misses
 from hilum.outputs.records import is_annotated
 from hilum.runs.run_scan import RunScan
 from hilum.scan import Note

@@ -7,7 +7,8 @@ import msgspec
 
 from hilum.errors import AnnotationError
 from hilum.io.annotations.detections import name_series, read_detections, read_findings, read_series
-from hilum.ops.froc import MOST_MARKS, RATES, Froc, explain_misses, froc
+from hilum.ops.froc import MOST_MARKS, RATES, Froc, froc
+from hilum.ops.mark_axes import explain_misses
 from hilum.scan import Note
 
 

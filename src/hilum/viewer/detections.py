@@ -10,7 +10,7 @@ from hilum.errors import AnnotationError
 from hilum.geometry import Geometry
 from hilum.io.annotations.detections import PointTables
 from hilum.io.names import hashed_uid, is_uid
-from hilum.ops.froc import explain_outside
+from hilum.ops.mark_axes import explain_outside
 from hilum.scan import Nodule, Note
 
 MOST = 1000  # marks of a scan that are shown, the most probable first

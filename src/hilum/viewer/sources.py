@@ -123,7 +123,7 @@ class Source:
         return self._with_detections(view, item.name)
 
     def _with_detections(self, view: ScanView, name: str) -> ScanView:
-        """Add the marks of the table to what the page is told of a scan; None without a table."""
+        """Give the page the marks of the table; None without a table."""
         if self.detections is None:
             return replace(view, facts={**view.facts, "detections": None})
         table, tables = self.detections
