@@ -5,70 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
-import subprocess
-import sys
-from contextlib import contextmanager
-from pathlib import Path
 
-import browser
 import numpy as np
 import pytest
-from matplotlib import image
+import viewer_walks
+from viewer_walks import differ, is_blank
 
 import hilum
 from hilum import cli
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_luna16
 
-WEB = Path(__file__).parents[1] / "viewer/web"
-
-pytestmark = [
-    pytest.mark.usefixtures("no_workers"),
-    pytest.mark.skipif(browser.find() is None, reason="there is no Chromium on this machine"),
-    pytest.mark.skipif(
-        shutil.which("node") is None or not (WEB / "node_modules/playwright-core").is_dir(),
-        reason="Playwright is not installed: python3 dev.py page, where node is",
-    ),
-]
-
-
-@contextmanager
-def served(path):
-    words = [sys.executable, "-m", "hilum.cli", "view", str(path), "--no-browser"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            process.wait(120)
+pytestmark = viewer_walks.MARKS
 
 
 def walk(path, pictures):
     """What the page showed: facts, and pictures by name."""
-    pictures.mkdir()
-    with served(path) as address:
-        words = ["node", "test/walk.mjs", browser.find(), address, str(pictures)]
-        done = subprocess.run(words, cwd=WEB, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    host = address.split("/")[2]
-    seen = json.loads(done.stdout)
-    asked = [url for url in seen["requests"] if not url.startswith(("data:", "blob:"))]
-    assert asked
-    assert [url for url in asked if not url.startswith(f"http://{host}/")] == []
-    assert seen["errors"] == []
-    return seen, {one.stem: image.imread(one)[..., :3] for one in pictures.glob("*.png")}
-
-
-def is_blank(picture):
-    """Whether one color is nearly everywhere."""
-    _, counts = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
-    return len(counts) <= 50 or counts.max() >= 0.97 * counts.sum()
-
-
-def differ(one, other):
-    """The share of pixels that are not the same."""
-    return (one != other).any(axis=-1).mean()
+    return viewer_walks.walk("walk", path, pictures)
 
 
 def test_an_empty_picture_is_blank():
