@@ -184,6 +184,8 @@ def view_of_finished(
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
     ct, unit, read = scan.ct, record.unit, DEFAULT
     try:
+        if not recipe:  # of a scan without its run: the range that it was scaled from is unknown
+            raise RecipeError("there is no recipe")
         parsed = parse_recipe(recipe)
         step, read = parsed.intensity, ReadOptions.of_recipe(parsed.read)
         if unit == store.UNIT_RANGE:
