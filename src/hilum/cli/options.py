@@ -27,6 +27,7 @@ _LABELS = (
 Labels = Annotated[tuple[str, ...], Parameter(help=_LABELS, negative="", n_tokens=1)]
 ViewLabels = Annotated[tuple[str, ...], Parameter(name=("--labels", "--mask"), negative="", n_tokens=1)]
 Regions = Annotated[list[str] | None, Parameter(negative="")]
+HostNames = Annotated[tuple[str, ...], Parameter(negative="", n_tokens=1)]
 Browser = Annotated[bool, Parameter(negative="--no-browser")]
 _SERIES = "If the folder holds several series: Series Instance UID, number in the list of 'hilum info', or kernel."
 Series = Annotated[str, Parameter(help=_SERIES)]

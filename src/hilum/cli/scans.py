@@ -217,6 +217,7 @@ def view(
     tilt: cli.options.Tilt = True,
     values: cli.options.Values = None,
     port: int = 0,
+    host_name: cli.options.HostNames = (),
     browser: cli.options.Browser = True,
 ) -> None:
     """Look at a scan or a finished output in the browser: slices, lungs, nodules, label maps, 3-D. All data stay here.
@@ -241,6 +242,8 @@ def view(
         For an output folder: the input of that run, to compare with the result.
     port
         Port on 127.0.0.1; 0 for any free port.
+    host_name
+        A name that the browser may use in place of 127.0.0.1 in the address, such as localhost. May be repeated.
     browser
         Open a browser; hilum prints a single-use address for one browser in any case.
     """
@@ -257,9 +260,9 @@ def view(
     def failed() -> None:
         print_stderr("could not start a browser: open the address above")
 
-    server.check()
+    server.check(host_name)
     given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     given |= {"annotations": annotations, "columns": table_columns(table)}
     given |= {"original": original, "detections": detections}
     opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **given)
-    server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)
+    server.serve(opened, port=port, browser=browser, host_names=host_name, ready=ready, again=again, failed=failed)

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,12 +38,16 @@ class Logins:
     ----------
     host : str
         ``127.0.0.1:PORT``, the address of the server.
+    names : sequence of str
+        Host names that a browser may use in place of ``127.0.0.1``.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, names: Sequence[str] = ()) -> None:
         self.host = host
+        self.port = host.rpartition(":")[2]
+        self.hosts = (host, *(f"{name}:{self.port}" for name in names))
         self.folder = secrets.token_urlsafe(16)
-        self._cookie = f"hilum-{host.rpartition(':')[2]}={secrets.token_urlsafe(32)}"
+        self._cookie = f"hilum-{self.port}={secrets.token_urlsafe(32)}"
         self._codes: dict[str, tuple[float, Callable[[], None]]] = {}
 
     def new_address(self, *, seconds: float = math.inf, used: Callable[[], None] = lambda: None) -> str:

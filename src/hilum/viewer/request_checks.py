@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hilum.viewer import addresses
 from hilum.viewer.login import PAGE, Logins
 
 POLICY = (
@@ -55,8 +56,12 @@ class RequestChecks:
             headers.setdefault(name.lower(), []).append(value)
         first, rest = self._split(scope["raw_path"])
         inside = secrets.compare_digest(first, self.logins.folder.encode())
-        if refused := self._refused(scope["method"], headers, inside=inside, login=bool(first) and not rest):
-            answer: ASGIApp = _refusal(refused, REFUSAL if refused == 404 else "")
+        if self._other_host(scope["method"], headers):
+            answer: ASGIApp = addresses.other_host(self.logins.port)
+        elif refused := self._refused(scope["method"], headers, inside=inside, login=bool(first) and not rest):
+            answer = _refusal(refused, REFUSAL if refused == 404 else "")
+        elif first == addresses.LINK.encode():
+            answer = addresses.link_page()
         elif not inside:
             answer = self._log_in(first.decode(), headers)
         elif not self.logins.has_session(headers.get(b"cookie", [])):
@@ -66,13 +71,23 @@ class RequestChecks:
             answer, scope = self.app, {**scope, "path": path, "raw_path": path.encode()}
         await answer(scope, receive, _with_headers(send))
 
+    def _other_host(self, method: str, headers: dict[bytes, list[bytes]]) -> bool:
+        """Whether a person opens a page at a host or port that is not the viewer's. Scripts get an empty refusal."""
+        page = headers.get(b"sec-fetch-dest", [b"document"]) == [b"document"] and b"origin" not in headers
+        return method == "GET" and page and headers.get(b"host") not in self._hosts
+
+    @property
+    def _hosts(self) -> list[list[bytes]]:
+        return [[host.encode()] for host in self.logins.hosts]
+
     def _refused(self, method: str, headers: dict[bytes, list[bytes]], *, inside: bool, login: bool) -> int:
         """The status of a refusal, or 0."""
-        origin = [f"http://{self.logins.host}".encode()]
+        host = headers.get(b"host", [])
+        origin = [b"http://" + one for one in host]
         site = headers.get(b"sec-fetch-site", [b"none"])
         page = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == ([b"navigate"], [b"document"])
         checks = (
-            (headers.get(b"host") == [self.logins.host.encode()], 403),
+            (host in self._hosts, 403),
             (headers.get(b"origin", origin) == origin, 403),
             # A browser treats the access page as another site, and opens a page from it, not a part of one.
             (site in ([b"none"], [b"same-origin"]) or (login and not inside and page), 403),
@@ -106,7 +121,9 @@ def _with_headers(send: Send) -> Send:
 
     async def send_with_headers(message: dict[str, object]) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}  # type: ignore[misc]
+            given: list[tuple[bytes, bytes]] = list(message.get("headers", ()))  # type: ignore[call-overload]
+            names = {name for name, _ in given}  # a page that is no part of the viewer has a stricter policy of its own
+            message = {**message, "headers": [*given, *(one for one in HEADERS if one[0] not in names)]}
         await send(message)
 
     return send_with_headers  # type: ignore[return-value]

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from types import FrameType
 
@@ -16,19 +16,21 @@ HOST = "127.0.0.1"
 BACKLOG = 1024  # connections that the system queues until they are accepted
 
 
-def check() -> None:
+def check(host_names: Sequence[str] = ()) -> None:
     """Check that the viewer can run, before a scan is read for it.
 
     Raises
     ------
     InputError
-        If a package is missing, or the page was not built.
+        If a package is missing, the page was not built, or a name cannot be that of a host.
     """
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         what = "the viewer needs starlette and uvicorn"
         raise InputError(what, do="pip install 'hilum[viewer]'", code="no-viewer")
+    from hilum.viewer.addresses import check_host_names
     from hilum.viewer.app import PAGE
 
+    check_host_names(host_names)
     if not (PAGE / "index.html").is_file():
         what = "this installation of hilum lacks the page of the viewer"
         raise MissingInputError(what, do="run 'python3 dev.py page' (needs node), or install a wheel", code="no-page")
@@ -39,6 +41,7 @@ def serve(
     *,
     port: int = 0,
     browser: bool = False,
+    host_names: Sequence[str] = (),
     ready: Callable[[str], None],
     again: Callable[[str], None] = lambda _: None,
     failed: Callable[[], None] = lambda: None,
@@ -53,6 +56,9 @@ def serve(
         Port on 127.0.0.1; 0 for any free port.
     browser : bool
         Whether to start a browser. It gets its own address in a file that only its owner can read.
+    host_names : sequence of str
+        Names that may stand in place of ``127.0.0.1`` in an address, for a browser that reaches this port through
+        another program. The server listens on 127.0.0.1 in any case.
     ready : callable
         Called with an address when the server runs. The address logs one browser in, once.
     again : callable
@@ -63,11 +69,13 @@ def serve(
     Raises
     ------
     InputError
-        If the port is in use.
+        If the port is in use, or one of the names is no host name.
     """
     import uvicorn
 
-    from hilum.viewer import app, connection_limits, login, request_checks
+    from hilum.viewer import addresses, app, connection_limits, login, request_checks
+
+    names = addresses.check_host_names(host_names)
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         if os.name == "posix":  # otherwise a port cannot be used again for a minute
@@ -78,7 +86,7 @@ def serve(
             what = f"port {port} cannot be used"
             raise InputError(what, do="leave out --port to use any free port", code="port") from None
         listener.listen(BACKLOG)
-        logins = login.Logins(f"{HOST}:{listener.getsockname()[1]}")
+        logins = login.Logins(f"{HOST}:{listener.getsockname()[1]}", names)
         access_page = login.AccessPage(logins, failed)
 
         def end(*_: object) -> None:
