@@ -113,7 +113,8 @@ def test_a_mask_called_as_a_label_map_of_the_scan_is_refused(run, tmp_path):
     path = written(tmp_path / "tumor.nii.gz")
     with pytest.raises(HilumError, match="has a label map called 'tumor' already; give it a name: --mask NAME=PATH"):
         open_source(run / "scans/one", labels=[str(path)])
-    assert [one["name"] for one in maps_of(open_source(run / "scans/one", labels=[f"mine={path}"]))] == ["mine", "tumor"]
+    source = open_source(run / "scans/one", labels=[f"mine={path}"])
+    assert [one["name"] for one in maps_of(source)] == ["mine", "tumor"]
 
 
 def test_one_scan_of_a_run_is_shown_with_any_mask(run, tmp_path):
