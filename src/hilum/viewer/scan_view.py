@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -183,18 +184,16 @@ def view_of_finished(
 ) -> ScanView:
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
     ct, unit, read = scan.ct, record.unit, DEFAULT
-    try:
+    with suppress(RecipeError):
         parsed = parse_recipe(recipe)
         step, read = parsed.intensity, ReadOptions.of_recipe(parsed.read)
-        if unit == store.UNIT_RANGE:
+        if unit == store.UNIT_RANGE and recipe:  # a scan without its run does not say what it was scaled from
             scale = UnitRange(step.lower, step.upper, step.mean)
             ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), store.HU
-    except RecipeError:
-        ct = as_hu(ct)
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    return ScanView(replace(scan, ct=ct), unit, facts | run, original, sha256, overlays, read)
+    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, original, sha256, overlays, read)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:

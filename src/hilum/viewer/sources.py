@@ -18,7 +18,7 @@ from hilum.io.read_options import ReadOptions
 from hilum.io.volumes.formats import stem_of
 from hilum.ops.nodules.axes import note_axes
 from hilum.outputs import checksums, findings, ledger, parts, records
-from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, record_sha256
+from hilum.outputs.finished import MAX_RECORD_BYTES, RECORD, check_files, decode_record, record_sha256, scans_folder
 from hilum.outputs.folder import recipe_text
 from hilum.pipeline import place_label_maps
 from hilum.recipes import Recipe
@@ -26,9 +26,10 @@ from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
 from hilum.runs.run import open_run
 from hilum.runs.run_scan import RunScan
-from hilum.scan import Scan
-from hilum.scan_ref import LabelGrid, ScanRef
+from hilum.scan import Note, Scan
+from hilum.scan_ref import LabelFile, LabelGrid, ScanRef
 from hilum.viewer.detections import of_series, shown_detections
+from hilum.viewer.given_masks import masks_of_scans, read_masks
 from hilum.viewer.label_overlays import label_files, read_overlays
 from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
@@ -70,6 +71,8 @@ class Source:
         The input of the run's scans, by scan id, if it was given.
     detections : (Path, PointTables) or None
         A detector's table of marks, and what it holds.
+    masks : mapping of str to tuple of LabelFile
+        The masks that the user gave for finished scans, by scan id.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Source:
     scan: Scan | None = None
     originals: Mapping[str, ScanRef] = field(default_factory=dict)
     detections: tuple[Path, PointTables] | None = None
+    masks: Mapping[str, tuple[LabelFile, ...]] = field(default_factory=dict)
 
     def session(self, reviews: Mapping[str, Review]) -> dict[str, Any]:
         """The first JSON document that the page reads."""
@@ -114,13 +118,14 @@ class Source:
             check = pool.submit(check_files, item.folder, record)
             try:
                 scan = RunScan(item.folder).scan(label_maps=False)
-                overlays = read_overlays(item.folder, record)
+                given, notes = read_masks(self.masks.get(item.name, ()), scan, list(record.label_maps))
+                overlays = read_overlays(item.folder, record, given)
             finally:
                 check.result()  # if both fail, this error has the cause
         original = self.originals.get(item.name)
         told = {"doubt": doubt, "recipe": self.recipe or ""}
         view = view_of_finished(scan, record, sha256, overlays=overlays, original=original, **told)
-        return self._with_detections(view, item.name)
+        return self._with_detections(_with_notes(view, notes), item.name)
 
     def _with_detections(self, view: ScanView, name: str) -> ScanView:
         """Give the page the marks of the table; None without a table."""
@@ -130,8 +135,7 @@ class Source:
         scan = view.scan
         names = (scan.series_uid, name, stem_of(Path(name)))
         shown, notes = shown_detections(tables, names, scan.ct.geometry, scan.nodules, table=table)
-        told = [*view.facts["notes"], *({"code": note.code, "text": note.text} for note in notes)]
-        return replace(view, facts={**view.facts, "detections": shown, "notes": told})
+        return _with_notes(replace(view, facts={**view.facts, "detections": shown}), notes)
 
     def thumbnail(self, number: int) -> bytes | None:
         """The PNG preview of a finished scan."""
@@ -145,6 +149,11 @@ class Source:
             if item.ledger_row is not None:
                 return check_record(folder, item.ledger_row)
         return check_record(folder, None if self.run is None else ledger.read_ledger(self.run).get(item.name))
+
+
+def _with_notes(view: ScanView, notes: Sequence[Note]) -> ScanView:
+    told = [*view.facts["notes"], *({"code": note.code, "text": note.text} for note in notes)]
+    return replace(view, facts={**view.facts, "notes": told})
 
 
 def check_record(folder: Path, row: ledger.Row | None) -> tuple[records.ScanRecord, str, str]:
@@ -184,13 +193,14 @@ def open_source(
     Parameters
     ----------
     path : Path
-        A DICOM folder, a volume file, or the output folder of a run.
+        A DICOM folder, a volume file, the output folder of a run, or the folder of one of its scans, ``OUT/scans/ID``.
     annotations : Path, optional
         A table of nodules or readings, for one scan.
     columns : TableColumns, optional
         For one scan: its annotations, as in `hilum.read`.
     labels : sequence of str
-        For one scan: its label maps, as `hilum.viewer.label_overlays.label_files` takes them.
+        The label maps to show: for one scan as `hilum.viewer.label_overlays.label_files` takes them, for a run or a
+        finished scan as `hilum.viewer.given_masks.masks_of_scans` does.
     label_grid : {"world", "voxels"}
         Place label maps by their geometry, or voxel on voxel.
     rois : sequence of str
@@ -212,12 +222,12 @@ def open_source(
         If there is nothing to show, or a label map cannot be read or does not belong to the scan.
     """
     marks = None if detections is None else (detections, read_detections(detections))
-    if (path / ledger.NAME).is_file():
-        if annotations is not None or columns is not None or labels or rois or ReadOptions(**options) != ReadOptions():
-            what = "a run has its own nodules, label maps and scans"
-            do = "leave out --annotations, --labels, --roi and the options of reading a scan"
+    if (path / ledger.NAME).is_file() or (path / RECORD).is_file():
+        if annotations is not None or columns is not None or rois or ReadOptions(**options) != ReadOptions():
+            what = "a run has its own nodules, regions and scans"
+            do = "leave out --annotations, --roi and the options of reading a scan"
             raise InputError(what, where=path, do=do)
-        run = _open_run(path, original)
+        run = _open_run(path, original, labels, label_grid)
         return replace(run, detections=_of_run(marks, run)) if marks is not None else run
     if original is not None:
         what = "an original can only be compared with a finished run"
@@ -253,12 +263,23 @@ def _place(scan: Scan) -> Scan:
     return replace(scan, label_maps=label_maps, notes=(*scan.notes, *notes))
 
 
-def _open_run(folder: Path, original: Path | None) -> Source:
-    run = open_run(folder)
-    finished = {scan.scan_id: scan for scan in (*run, *run.unlisted) if scan.folder.is_dir()}
+def _open_run(path: Path, original: Path | None, labels: Sequence[str], label_grid: LabelGrid) -> Source:
+    """Open a run, or one of its finished scans; that may have been copied out of its run."""
+    alone = None if (path / ledger.NAME).is_file() else RunScan(path.resolve())
+    folder = path if alone is None else _run_of(alone.folder)
+    rows: Mapping[str, ledger.Row] = {}
+    finished: dict[str, RunScan] = {}
+    if folder is not None:
+        run = open_run(folder)
+        rows = run.rows
+        finished = {scan.scan_id: scan for scan in (*run, *run.unlisted) if scan.folder.is_dir()}
+    if alone is not None:
+        rows = {name: row for name, row in rows.items() if name == alone.scan_id}
+        finished = {alone.scan_id: finished.get(alone.scan_id, alone)}
+    masks = masks_of_scans(labels, list(finished.values()), folder, grid=label_grid)
     items = []
-    for name in sorted({**run.rows, **finished}):
-        ledger_row, scan = run.rows.get(name), finished.get(name)
+    for name in sorted({**rows, **finished}):
+        ledger_row, scan = rows.get(name), finished.get(name)
         record = None if scan is None else scan.valid_record
         reasons = flags(ledger_row, record)
         names = [CHANGED] if scan is not None and record is None else [flag.name for flag in reasons]
@@ -266,7 +287,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=scan is not None)
         if record is not None:
             row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
-            row["label_maps"] = list(record.label_maps)
+            row["label_maps"] = [*record.label_maps, *(file.name for file in masks.get(name, ()))]
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
             row |= _grid(record.geometry.shape, record.geometry.spacing)
         uid = "" if record is None else record.series_uid
@@ -276,7 +297,17 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         from hilum import batch
 
         originals = {ref.scan_id: ref for ref in batch.index([original])[0]}
-    return Source(folder.resolve().name, tuple(items), folder, _recipe(folder), originals=originals)
+    recipe = None if folder is None else _recipe(folder)
+    source = Source(path.resolve().name, tuple(items), folder, recipe, originals=originals, masks=masks)
+    if alone is not None and masks:
+        source.open_scan(0)  # refuses masks that do not fit before a browser starts
+    return source
+
+
+def _run_of(scan: Path) -> Path | None:
+    """The run that a finished scan lies in."""
+    outer = scan.parent.parent
+    return outer if scans_folder(outer) == scan.parent and (outer / ledger.NAME).is_file() else None
 
 
 def _row(name: str, status: str, flags: list[str], **known: Any) -> dict[str, Any]:
