@@ -12,7 +12,7 @@
     python3 dev.py wheel       build archive and wheel, install the wheel into an environment of its own, run the demo
     python3 dev.py signatures  renew the list of kernels that a wheel holds, from what the tests (or some files) run
     python3 dev.py lock        renew the lock files in requirements/
-    python3 dev.py bench       speed beside fast tools, the tutorial and peers, about 45 minutes (DICOM folders may follow)
+    python3 dev.py bench       speed beside the tutorial and its peers, about 45 minutes (DICOM folders may follow)
     python3 dev.py run ...     any hilum command
 
 Each does its own set-up: a virtual environment in .venv, the locked packages with their hashes, hilum itself.
