@@ -20,6 +20,7 @@ from hilum.ops.nodules.axes import note_axes
 from hilum.outputs import checksums, findings, ledger, parts, records
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, record_sha256
 from hilum.outputs.folder import recipe_text
+from hilum.outputs.scans_index import read_origins
 from hilum.pipeline import place_label_maps
 from hilum.recipes import Recipe
 from hilum.report.risk import flags, risk
@@ -27,7 +28,9 @@ from hilum.report.text import all_visible, visible
 from hilum.runs.run import open_run
 from hilum.runs.run_scan import RunScan
 from hilum.scan import Scan
-from hilum.scan_ref import LabelGrid, ScanRef
+from hilum.scan_ref import LabelGrid
+from hilum.viewer.beside import Beside, inputs_beside, run_beside, scan_beside
+from hilum.viewer.described import Fields, grid_row, row_names, scan_row, series_fields
 from hilum.viewer.detections import of_series, shown_detections
 from hilum.viewer.label_overlays import label_files, read_overlays
 from hilum.viewer.reviews import Review
@@ -66,10 +69,12 @@ class Source:
         The text of its ``recipe.toml``.
     scan : Scan or None
         The one scan, if the source is not a run.
-    originals : mapping of str to ScanRef
-        The input of the run's scans, by scan id, if it was given.
+    beside : mapping of str to Beside
+        What is shown beside the scans, by their names.
     detections : (Path, PointTables) or None
         A detector's table of marks, and what it holds.
+    header : list of (str, str)
+        Header fields of the one scan besides those that every scan has.
     """
 
     name: str
@@ -77,8 +82,9 @@ class Source:
     run: Path | None = None
     recipe: str | None = None
     scan: Scan | None = None
-    originals: Mapping[str, ScanRef] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
     detections: tuple[Path, PointTables] | None = None
+    header: Fields = field(default_factory=list)
 
     def session(self, reviews: Mapping[str, Review]) -> dict[str, Any]:
         """The first JSON document that the page reads."""
@@ -106,7 +112,9 @@ class Source:
         """Read a scan and check its files against their checksums; slow."""
         item = self.items[number]
         if self.scan is not None:
-            return self._with_detections(view_of_input(self.scan), item.name)
+            view = view_of_input(self.scan, more_fields=self.header)
+            view = replace(view, beside=self.beside.get(item.name))
+            return self._with_detections(view, item.name)
         if item.folder is None:
             raise MissingInputError("this scan has no output", where=item.name, do="see the run's ledger")
         record, sha256, doubt = self._checked(item, item.folder)
@@ -117,9 +125,9 @@ class Source:
                 overlays = read_overlays(item.folder, record)
             finally:
                 check.result()  # if both fail, this error has the cause
-        original = self.originals.get(item.name)
+        beside = self.beside.get(item.name)
         told = {"doubt": doubt, "recipe": self.recipe or ""}
-        view = view_of_finished(scan, record, sha256, overlays=overlays, original=original, **told)
+        view = view_of_finished(scan, record, sha256, overlays=overlays, beside=beside, **told)
         return self._with_detections(view, item.name)
 
     def _with_detections(self, view: ScanView, name: str) -> ScanView:
@@ -176,6 +184,7 @@ def open_source(
     label_grid: LabelGrid = "world",
     rois: Sequence[str] = (),
     original: Path | None = None,
+    beside: Path | None = None,
     detections: Path | None = None,
     **options: Any,
 ) -> Source:
@@ -197,6 +206,8 @@ def open_source(
         For one scan: the regions of DICOM structure sets and segmentations to show.
     original : Path, optional
         For a run: its input, to compare with the result.
+    beside : Path, optional
+        For a run another run, for a scan another scan, to compare with it.
     detections : Path, optional
         A detector's table of marks, as `hilum.io.annotations.detections.read_detections` takes it.
     **options
@@ -217,7 +228,13 @@ def open_source(
             what = "a run has its own nodules, label maps and scans"
             do = "leave out --annotations, --labels, --roi and the options of reading a scan"
             raise InputError(what, where=path, do=do)
-        run = _open_run(path, original)
+        run = _open_run(path)
+        if original is not None and beside is not None:
+            raise InputError("--original and --beside exclude each other", do="give one of them", code="option")
+        if original is not None:
+            run = replace(run, beside=inputs_beside(original))
+        if beside is not None:
+            run = replace(run, beside=run_beside(path, beside, {item.name: item.uid for item in run.items}))
         return replace(run, detections=_of_run(marks, run)) if marks is not None else run
     if original is not None:
         what = "an original can only be compared with a finished run"
@@ -225,14 +242,16 @@ def open_source(
     scan = hilum.read(path, annotations=annotations, columns=columns, **options)
     scan = attach_labels(scan, label_files(labels, path, scan, grid=label_grid, rois=rois))
     scan = _place(replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct))))
+    header = series_fields(path, scan.series_uid, scan.ct.shape)
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
-    row = _row(
+    row = scan_row(
         name, findings.finished_status(codes), codes, viewable=True, nodules=nodules, label_maps=list(scan.label_maps)
     )
-    item = Item(name, row | _grid(scan.ct.shape, scan.ct.spacing))
-    source = Source(name, (item,), scan=scan, detections=marks)
+    item = Item(name, row | grid_row(scan.ct.shape, scan.ct.spacing))
+    other = {} if beside is None else {name: scan_beside(name, beside)}
+    source = Source(name, (item,), scan=scan, beside=other, detections=marks, header=header)
     if marks is not None:
         source.open_scan(0)  # refuses marks that lie elsewhere before a browser starts
     return source
@@ -253,8 +272,8 @@ def _place(scan: Scan) -> Scan:
     return replace(scan, label_maps=label_maps, notes=(*scan.notes, *notes))
 
 
-def _open_run(folder: Path, original: Path | None) -> Source:
-    run = open_run(folder)
+def _open_run(folder: Path) -> Source:
+    run, origins = open_run(folder), read_origins(folder)
     finished = {scan.scan_id: scan for scan in (*run, *run.unlisted) if scan.folder.is_dir()}
     items = []
     for name in sorted({**run.rows, **finished}):
@@ -263,30 +282,16 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         reasons = flags(ledger_row, record)
         names = [CHANGED] if scan is not None and record is None else [flag.name for flag in reasons]
         status, reason = ("unlisted", "") if ledger_row is None else (ledger_row.status, ledger_row.reason)
-        row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=scan is not None)
+        row = scan_row(name, status, names, reason=reason, risk=risk(reasons), viewable=scan is not None)
+        row |= row_names(name, origins.get(name), record, risk(reasons))
         if record is not None:
             row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
             row["label_maps"] = list(record.label_maps)
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
-            row |= _grid(record.geometry.shape, record.geometry.spacing)
+            row |= grid_row(record.geometry.shape, record.geometry.spacing)
         uid = "" if record is None else record.series_uid
         items.append(Item(name, row, None if scan is None else scan.folder, ledger_row, uid))
-    originals: dict[str, ScanRef] = {}
-    if original is not None:  # a run does not store input paths, which can name patients
-        from hilum import batch
-
-        originals = {ref.scan_id: ref for ref in batch.index([original])[0]}
-    return Source(folder.resolve().name, tuple(items), folder, _recipe(folder), originals=originals)
-
-
-def _row(name: str, status: str, flags: list[str], **known: Any) -> dict[str, Any]:
-    unknown = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
-    row = {"name": name, "status": status, "reason": "", "flags": flags}
-    return row | unknown | {"label_maps": [], "viewable": False, "thumbnail": False} | known
-
-
-def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
-    return {"shape": list(shape), "spacing": list(spacing)}
+    return Source(folder.resolve().name, tuple(items), folder, _recipe(folder))
 
 
 def _recipe(folder: Path) -> str | None:
