@@ -17,7 +17,7 @@ import { setUpReview, toggleVerdict } from "./review";
 import { firstScan, setUpScans, stepScan } from "./scans";
 import { nextScene, setUpScene } from "./scene";
 import { screenshot } from "./screenshot";
-import { change, element, state, watch } from "./state";
+import { change, element, state, watch, type Key } from "./state";
 import { setUpTags } from "./tags";
 import { preset, setUpWindows, startWindow } from "./windows";
 
@@ -27,6 +27,14 @@ const planes = (["ct", "beside"] as const).flatMap((source) => PLANES.map((plane
 function redraw(): void {
   planes.forEach((view) => view.draw());
   if (state.ct && performance.getEntriesByName("hilum:first-picture").length === 0) performance.mark("hilum:first-picture");
+}
+
+/** What is drawn over a slice, or chooses another one. Whatever else changes, slices are drawn anew from the voxels. */
+const OVER_SLICES = new Set<Key>(["crosshair", "offset", "rings", "lines", "smooth", "plane", "side", "measures", "nodule", "detection"]);
+
+function redrawChanged(changed: Key[]): void {
+  if (!changed.every((key) => OVER_SLICES.has(key))) planes.forEach((view) => view.forget());
+  redraw();
 }
 
 /** Four panes; six where two volumes are beside each other; or one alone. */
@@ -149,7 +157,7 @@ setUpKeys([
   { keys: ["/"], shown: "/", what: "search the scans", run: () => { if (!element("run").hidden) openSearch(); } },
 ]);
 
-watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "invert", "offset", "plane", "side", "measures", "nodule", "detection", "facts", "ct", "beside", "lungs", "noduleMask", "layers"], redraw);
+watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "invert", "offset", "plane", "side", "measures", "nodule", "detection", "facts", "ct", "beside", "lungs", "noduleMask", "layers"], redrawChanged);
 watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["compare"], () => { element("couple").hidden = !state.compare; });
