@@ -226,12 +226,12 @@ def view(
     Parameters
     ----------
     source
-        A DICOM folder, a volume file, or an output folder of 'hilum run'.
+        A DICOM folder, a volume file, an output folder of 'hilum run', or one of its scans, OUT/scans/ID.
     annotations
         For one scan: a table of nodules (.csv), a list of boxes (.json), or a LIDC-IDRI reading in .xml.
     labels
-        For one scan: a file with a label map; NAME=FILE names it. Or a DICOM structure set or segmentation. May be
-        repeated.
+        A mask or label map to show, such as a prediction; NAME=FILE names it. For an output folder: a folder of them,
+        called as the scans. For one scan also a DICOM structure set or segmentation. May be repeated.
     label_grid
         Place label maps by their geometry, or voxel on voxel if their files state none.
     roi

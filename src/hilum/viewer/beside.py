@@ -75,15 +75,13 @@ def run_beside(folder: Path, path: Path, uids: Mapping[str, str]) -> dict[str, B
         raise InputError(what, where=path, do=do, code="option")
     other = open_run(path)
     known = {scan.valid_record.series_uid: scan for scan in other if scan.valid_record is not None}
-    by_uid = _with_hashes(known)
+    by_uid, by_id = _with_hashes(known), {scan.scan_id: scan for scan in other}
     names = _different(folder.resolve().name, path.resolve().name)
     found = {}
     for scan_id, uid in uids.items():
-        scan = next((by_uid[one] for one in _with_hashes({uid: None}) if one in by_uid), None)
-        if scan is None and scan_id in other:
-            scan = other[scan_id]
-        if scan is not None:
-            found[scan_id] = Beside(names, _stored(other, scan.scan_id))
+        same = next((by_uid[one] for one in _with_hashes({uid: None}) if one in by_uid), by_id.get(scan_id))
+        if same is not None:
+            found[scan_id] = Beside(names, _stored(other, same.scan_id))
     if not found:
         what = f"no series of the run is among the {len(other)} finished scans of this one"
         raise InputError(what, where=path, do="give a run of the same scans", code="no-row-fits")

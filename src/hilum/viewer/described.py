@@ -10,10 +10,13 @@ from hilum.errors import InputError
 from hilum.geometry import Geometry
 from hilum.io.volumes.formats import is_volume
 from hilum.ops.bounding_box import bounding_box
-from hilum.outputs.records import ScanRecord
+from hilum.outputs.ledger import Row
 from hilum.outputs.scans_index import Origin
-from hilum.report.risk import LEVELS
+from hilum.report.risk import LEVELS, flags, risk
+from hilum.runs.run_scan import RunScan
 from hilum.scan import Label, Scan
+
+CHANGED = "changed"  # the flag of a scan whose `scan.json` does not match the ledger; the scan is not shown
 
 Fields = Sequence[tuple[str, str]]  # names and values of header fields
 
@@ -32,29 +35,37 @@ def grid_row(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, An
     return {"shape": list(shape), "spacing": list(spacing)}
 
 
-def row_names(name: str, origin: Origin | None, record: ScanRecord | None, risk: int) -> dict[str, str]:
-    """The names of a run's scan for the list: its case in a public data set, if it has one, and what else finds it.
+def run_row(
+    name: str, row: Row | None, scan: RunScan | None, origin: Origin | None, masks: Sequence[str]
+) -> dict[str, Any]:
+    """The row of a run's scan: its status, what is known of it, and the names that people call it by.
 
     Parameters
     ----------
     name : str
         The scan id.
+    row : Row or None
+        Its ledger row.
+    scan : RunScan or None
+        Its output, if it is finished.
     origin : Origin or None
-        Its row of ``scans.csv``.
-    record : ScanRecord or None
-        Its ``scan.json``.
-    risk : int
-        An index into `hilum.report.risk.LEVELS`.
-
-    Returns
-    -------
-    dict
-        ``title``, ``series``, ``dataset``, and ``risk_words``.
+        Its row of ``scans.csv``, which knows its case in a public data set.
+    masks : sequence of str
+        The names of masks that the user gave for it.
     """
-    known = origin or Origin()
-    series = known.series_uid if record is None else record.series_uid
-    dataset = known.dataset if record is None else record.dataset
-    return {"title": known.case or name, "series": series, "dataset": dataset, "risk_words": LEVELS[risk]}
+    record = None if scan is None else scan.valid_record
+    reasons = flags(row, record)
+    names = [CHANGED] if scan is not None and record is None else [flag.name for flag in reasons]
+    status, reason = ("unlisted", "") if row is None else (row.status, row.reason)
+    level, from_table = risk(reasons), origin or Origin()
+    known = {"title": from_table.case or name, "risk": level, "risk_words": LEVELS[level], "reason": reason}
+    known |= {"series": from_table.series_uid, "dataset": from_table.dataset}
+    if record is not None:
+        known |= {"series": record.series_uid, "dataset": record.dataset, "nodules": len(record.nodules)}
+        known |= {"thumbnail": "preview.png" in record.files, "label_maps": [*record.label_maps, *masks]}
+        known |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
+        known |= grid_row(record.geometry.shape, record.geometry.spacing)
+    return scan_row(name, status, names, viewable=scan is not None, **known)
 
 
 def header_fields(series_uid: str, acquisition: Mapping[str, Label], grid: Geometry) -> Fields:

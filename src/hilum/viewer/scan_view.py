@@ -190,7 +190,8 @@ def view_of_finished(
     read = DEFAULT
     with suppress(RecipeError):
         read = ReadOptions.of_recipe(parse_recipe(recipe).read)
-    ct, unit = hu_of_run(scan.ct, record.unit, recipe)
+    # A scan without its run does not say what it was scaled from.
+    ct, unit = hu_of_run(scan.ct, record.unit, recipe) if recipe else (scan.ct, record.unit)
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     facts["header"] = header_fields(record.series_uid, record.acquisition, record.source_geometry.to_geometry())
