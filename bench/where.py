@@ -71,6 +71,8 @@ class Clock:
         self._inside = threading.local()
 
     def timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a function, so that its calls count under a name."""
+
         def call(*words: Any, **options: Any) -> Any:
             above = getattr(self._inside, "names", ())
             self._inside.names = path = (*above, name)
@@ -141,8 +143,8 @@ def table(clock: Clock, series: Path, out: Path, file_format: str, threads: int,
     print(f"\n{file_format}, {threads} threads, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{'stage':44s}{'ms':>8s}{'CPU ms':>8s}{'calls':>7s}{'share':>8s}")
     total = median(span[0] for span in kept[()])
-    for path in kept:
-        seconds, busy, calls = (median(numbers) for numbers in zip(*kept[path], strict=True))
+    for path, spans in kept.items():
+        seconds, busy, calls = (median(numbers) for numbers in zip(*spans, strict=True))
         name = "  " * len(path) + (path[-1] if path else "run_one")
         print(f"{name:44s}{seconds * 1000:8.1f}{busy * 1000:8.1f}{calls:7.0f}{seconds / total:8.1%}")
     print(f"peak memory: {median(memory):.2f} x the input in int16")
