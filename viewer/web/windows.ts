@@ -11,6 +11,7 @@ export const PRESETS: [string, number, number][] = [
 
 const TOOLS: Record<Tool, string> = {
   crosshair: "Drag moves the crosshair (c)",
+  slices: "Drag up and down goes through the slices (t)",
   window: "Drag sets the window: right is wider, down is brighter (w); the right button always does",
   measure: "Drag measures in mm (m)",
 };
