@@ -85,6 +85,21 @@ async function loadMissing(): Promise<void> {
   }
 }
 
+/** A box of labels on the whole grid of the scan. Memory that nothing is written to takes no room. */
+export function onGrid(box: Volume, ct: Volume): Volume {
+  const [z, y, x] = startOf(box, ct);
+  const [rows, columns] = ct.geometry.shape.slice(1);
+  const [bz, by, bx] = box.geometry.shape;
+  const data = new Uint8Array(ct.data.length);
+  for (let i = 0; i < bz; i++) {
+    for (let j = 0; j < by; j++) {
+      const from = (i * by + j) * bx;
+      data.set(box.data.subarray(from, from + bx), ((z + i) * rows + y + j) * columns + x);
+    }
+  }
+  return { ...box, geometry: ct.geometry, data };
+}
+
 function startOf(box: Volume, ct: Volume): Triple {
   const start = toVoxel(ct.geometry, box.geometry.origin).map(Math.round) as Triple;
   if (start.some((at, axis) => at < 0 || at + box.geometry.shape[axis] > ct.geometry.shape[axis])) throw new Error("not on the scan's grid");

@@ -5,7 +5,7 @@ import { DETECTION, radiusOf, shownProbability } from "./detections";
 import { add, distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
 import type { Volume } from "./nifti";
 import { labelOverlays } from "./labels";
-import { drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
+import { blankMissing, drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
 import { change, element, make, shifted, state, type Measure, type Side } from "./state";
 
 /** Zoom and pan, shared by the same plane before and after; the pan is in screen millimeters. */
@@ -41,7 +41,7 @@ export class PlaneView {
   }
 
   get volume(): Volume | null {
-    return state[this.source];
+    return state[this.source] ?? (this.source === "ct" ? state.coming?.volume ?? null : null);
   }
 
   /** A place of the scan as a voxel coordinate of this volume, which may be shifted against it. */
@@ -101,7 +101,7 @@ export class PlaneView {
 
   /** The world's place under a point of the pane (CSS pixels), in the slice that is shown. */
   world(x: number, y: number): Triple | null {
-    const volume = this.volume;
+    const volume = state[this.source]; // what is still coming has no values to point at
     if (!volume) return null;
     const axes = this.way(volume);
     const { spacing } = volume.geometry;
@@ -204,6 +204,7 @@ export class PlaneView {
   /** Only a slice that was not drawn last: a crosshair that moves within two planes leaves their pixels as they are. */
   private drawSheet(volume: Volume, axes: PlaneAxes, index: number, image: ImageData): void {
     drawSlice(volume, axes, index, image, this.grays, state.center, state.invert ? -state.width : state.width, this.overlays(), state.masks ? state.opacity : 0);
+    if (state.coming?.volume === volume) blankMissing(volume, axes, index, image, state.coming.isHere);
     this.paper.putImageData(image, 0, 0);
     this.onSheet = index;
   }
