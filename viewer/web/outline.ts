@@ -43,7 +43,7 @@ function edges({ volume, start: corner = [0, 0, 0], color }: Overlay, axes: Plan
         const outside = before < 0 || before >= lines;
         let at = inner * strides[axes.through] + k * strides[line];
         const other = -inside * strides[line];
-        let open: Edge | null = null;
+        let open = null as Edge | null;
         for (let i = 0; i < length; i++, at += strides[run]) {
           const label = volume.data[at];
           if (label === 0 || !isDrawn(label) || (!outside && volume.data[at + other] === label)) open = null;
