@@ -16,7 +16,6 @@ from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.io.volumes.nifti import pack_header
 from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.io.volumes.placement import GridRecord
-from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs import fallback, segment
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.surfaces import Mesh, label_surface, surfaces
@@ -25,7 +24,8 @@ from hilum.outputs.findings import finished_status
 from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
 from hilum.scan import Scan
-from hilum.scan_ref import ScanRef
+from hilum.viewer.beside import Beside, hu_of_run
+from hilum.viewer.described import Fields, header_fields, start_place
 from hilum.viewer.label_overlays import Overlay, make_overlays
 from hilum.volume import Mask, Volume
 
@@ -51,8 +51,8 @@ class ScanView:
         Unit of the voxels of ``scan.ct``.
     facts : dict
         Nodules, notes and measurements.
-    original : ScanRef or None
-        The input that the scan was made from.
+    beside : Beside or None
+        What is shown beside the scan.
     sha256 : str
         SHA-256 of its ``scan.json``; empty for a scan that belongs to no run.
     overlays : tuple of Overlay
@@ -64,14 +64,14 @@ class ScanView:
     scan: Scan
     unit: str
     facts: dict[str, Any]
-    original: ScanRef | None = None
+    beside: Beside | None = None
     sha256: str = ""
     overlays: tuple[Overlay, ...] = ()
     read: ReadOptions = DEFAULT
     made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
-        """``ct``, ``original``, ``lungs``, ``nodules`` or ``label-0``, ``label-1``, ..."""
+        """``ct``, ``beside``, ``lungs``, ``nodules`` or ``label-0``, ``label-1``, ..."""
         if label := LABEL.fullmatch(name):
             return self.overlays[int(label[1])].mask if not label[2] and int(label[1]) < len(self.overlays) else None
         if name not in self.made:
@@ -87,10 +87,8 @@ class ScanView:
             return mask if mask.array.any() else None
         if name == "nodules" and scan.nodule_mask is None and scan.nodules:
             return mask_nodules(scan.ct.geometry, scan.nodules)
-        if name == "original" and self.original is not None:
-            from hilum.datasets import DATASETS
-
-            return as_hu(DATASETS[self.original.dataset].load(self.original, options=self.read).ct)
+        if name == "beside" and self.beside is not None:
+            return as_hu(self.beside.load(self.read))
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
 
     def surface(self, name: str) -> bytes | None:
@@ -117,22 +115,27 @@ class ScanView:
                 stl[surface] = _stl(parts)
         return stl
 
+    @cached_property
+    def _start(self) -> dict[str, Any]:
+        return start_place(self.scan, self.facts["nodules"])
+
     def page_facts(self, number: int) -> dict[str, Any]:
         """Facts about the scan for the page; lungs are listed even if they are not segmented yet."""
         base = f"api/scans/{number}"
         scan = self.scan
         lungs = scan.lungs is not None or (self.unit == store.HU and scan.ct.array.dtype == np.int16)
-        available = {"ct": True, "original": self.original is not None, "lungs": lungs,
+        available = {"ct": True, "beside": self.beside is not None, "lungs": lungs,
                      "nodules": scan.nodule_mask is not None or bool(scan.nodules)}  # fmt: skip
         volumes = {k: self._volume_facts(k, f"{base}/{k}.nii") if yes else None for k, yes in available.items()}
         one_label = scan.lungs is not None and not (scan.lungs.array == 2).any()
-        names = {"right": lungs and not one_label, "left": lungs and not one_label, "lungs": lungs and one_label,
+        parts = {"right": lungs and not one_label, "left": lungs and not one_label, "lungs": lungs and one_label,
                  "nodules": lungs and bool(scan.nodules)}  # fmt: skip
-        urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in names.items()}
+        urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in parts.items()}
         grid = GridRecord.of(scan.ct.geometry)
         geometry = {name: getattr(grid, name) for name in ("shape", "spacing", "origin", "direction")}
         maps = [self._overlay_facts(k, base) for k in range(len(self.overlays))]
-        facts = {**self.facts, "label_maps": maps}
+        names = None if self.beside is None else self.beside.names
+        facts = {**self.facts, "label_maps": maps, "start": self._start, "beside": names}
         return {**all_visible(facts), "geometry": geometry, "volumes": volumes, "surfaces": urls}
 
     def _overlay_facts(self, number: int, base: str) -> dict[str, Any]:
@@ -147,17 +150,17 @@ class ScanView:
         return {"name": one.name, "volume": box, "labels": labels}
 
     def _volume_facts(self, name: str, url: str) -> dict[str, Any] | None:
-        """Address, size and unit of a volume; reads the original, because the page needs its size."""
-        volume = self.volume("original") if name == "original" else self.scan.ct
+        """Address, size and unit of a volume; reads the one beside the scan, because the page needs its size."""
+        volume = self.volume("beside") if name == "beside" else self.scan.ct
         if volume is None:
             return None
-        size = volume.array.size * (volume.array.itemsize if name in {"ct", "original"} else 1)
-        unit = {"ct": self.unit, "original": store.HU}.get(name)
+        size = volume.array.size * (volume.array.itemsize if name in {"ct", "beside"} else 1)
+        unit = {"ct": self.unit, "beside": store.HU}.get(name)
         return {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
 
 
-def view_of_input(scan: Scan) -> ScanView:
-    """Show a scan as it was read; its label maps lie on its grid."""
+def view_of_input(scan: Scan, *, more_fields: Fields = ()) -> ScanView:
+    """Show a scan as it was read, and header fields that it does not keep; its label maps lie on its grid."""
     ct = as_hu(scan.ct)
     nodules = []
     for number, nodule in enumerate(scan.nodules, 1):
@@ -168,6 +171,7 @@ def view_of_input(scan: Scan) -> ScanView:
         nodules.append({**where, **unknown, "readers": readers, "scores": dict(nodule.scores)})
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
+    facts["header"] = [*header_fields(scan.series_uid, scan.acquisition, ct.geometry), *more_fields]
     run = {"status": finished_status(note.code for note in scan.notes), "recipe": None, "doubt": "", "scan_sha256": ""}
     return ScanView(replace(scan, ct=ct, label_maps={}), store.HU, facts | run, overlays=make_overlays(scan.label_maps))
 
@@ -180,20 +184,19 @@ def view_of_finished(
     overlays: tuple[Overlay, ...],
     doubt: str,
     recipe: str,
-    original: ScanRef | None,
+    beside: Beside | None,
 ) -> ScanView:
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
-    ct, unit, read = scan.ct, record.unit, DEFAULT
+    read = DEFAULT
     with suppress(RecipeError):
-        parsed = parse_recipe(recipe)
-        step, read = parsed.intensity, ReadOptions.of_recipe(parsed.read)
-        if unit == store.UNIT_RANGE and recipe:  # a scan without its run does not say what it was scaled from
-            scale = UnitRange(step.lower, step.upper, step.mean)
-            ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), store.HU
+        read = ReadOptions.of_recipe(parse_recipe(recipe).read)
+    # A scan without its run does not say what it was scaled from.
+    ct, unit = hu_of_run(scan.ct, record.unit, recipe) if recipe else (scan.ct, record.unit)
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
+    facts["header"] = header_fields(record.series_uid, record.acquisition, record.source_geometry.to_geometry())
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, original, sha256, overlays, read)
+    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, beside, sha256, overlays, read)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:
@@ -219,8 +222,12 @@ def _stl(meshes: Sequence[Mesh]) -> bytes:
 
 
 def as_hu(ct: Volume) -> Volume:
-    """Convert a volume to a type that the page reads: int16 stays, everything else becomes float32."""
-    return ct if ct.array.dtype == np.int16 else Volume(ct.array.astype(np.float32), ct.geometry)
+    """Convert a volume to a type that the page reads: int16 and float32 stay, everything else becomes float32."""
+    return (
+        ct
+        if ct.array.dtype in {np.dtype(np.int16), np.dtype(np.float32)}
+        else Volume(ct.array.astype(np.float32), ct.geometry)
+    )
 
 
 def nifti_chunks(volume: Volume) -> Iterator[bytes]:
