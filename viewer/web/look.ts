@@ -6,6 +6,7 @@ import { changeSpeed, togglePlay } from "./cine";
 import { isHu } from "./windows";
 import type { Key } from "./keyboard";
 import { switchOn } from "./labels";
+import { linkParts, type LinkPart } from "./link";
 import { plot, profileOf } from "./profile";
 import { SLABS, type Slab } from "./slab";
 import { change, element, make, state, watch } from "./state";
@@ -59,6 +60,47 @@ function show(): void {
   element<HTMLInputElement>("slab-mm").value = String(state.slabMm);
   element("shown-slab").textContent = `${state.slabMm} mm`;
 }
+
+linkParts.push(
+  {
+    key: "slab",
+    get: () => (state.slab === "off" ? null : `${state.slab},${state.slabMm}`),
+    set: (text) => {
+      const [kind, mm] = text.split(",");
+      if (!Object.hasOwn(SLABS, kind) || !/^\d{1,3}$/.test(mm ?? "")) return false;
+      change({ slab: kind as Slab, slabMm: thickness(Number(mm)) });
+      return true;
+    },
+  },
+  {
+    key: "outline",
+    get: () => (state.outline ? "1" : null),
+    set: (text) => {
+      if (text === "1") change({ outline: true });
+      return text === "1";
+    },
+  },
+  {
+    key: "least",
+    get: () => (state.least > 0 ? String(state.least) : null),
+    set: (text) => {
+      const least = Number(text);
+      if (!(least >= 0 && least <= 1)) return false;
+      change({ least });
+      return true;
+    },
+  },
+  ...(["a", "b"] as const).map((side): LinkPart => ({
+    key: `mask-${side}`,
+    get: () => chosen[side] || null,
+    // The mask may not be loaded yet; one that never comes is not compared.
+    set: (text) => {
+      chosen[side] = text;
+      offer();
+      return true;
+    },
+  })),
+);
 
 let masks: Mask[] = [];
 /** What was chosen stays from scan to scan, where the next one has such a mask. */

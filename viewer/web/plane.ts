@@ -306,7 +306,9 @@ export class PlaneView {
     const found = statistics(volume, circle);
     if (!found) return;
     const digits = Math.abs(found.mean) + found.sd < 10 ? 3 : 0;
-    this.word(`${found.mean.toFixed(digits)} ± ${found.sd.toFixed(digits)}`, x, y + radius + 14 * ratio, ratio, MEASURE, "center");
+    const [mean, sd, min, max] = [found.mean, found.sd, found.min, found.max].map((value) => value.toFixed(digits));
+    [`${mean} ± ${sd}`, `${min} to ${max}`, `${found.area.toFixed(0)} mm², ${found.voxels} voxels`].forEach((text, line) =>
+      this.word(text, x, y + radius + (14 + 15 * line) * ratio, ratio, MEASURE, "center"));
   }
 
   private drawLines(volume: Volume, ratio: number): void {
@@ -335,7 +337,7 @@ export class PlaneView {
     this.word(place, 8 * ratio, 31 * ratio, ratio);
     if (index !== null && state.slab !== "off") {
       const [first, end] = slabRange(volume, axes, index, state.slabMm);
-      this.word(`${SLABS[state.slab]}, ${state.slabMm} mm: ${first}-${end - 1}`, 8 * ratio, 47 * ratio, ratio);
+      this.word(`${SLABS[state.slab]} ${state.slabMm} mm, ${"zyx"[axes.through]} ${first}-${end - 1}`, 8 * ratio, 47 * ratio, ratio);
     }
     this.word(left, 8 * ratio, height / 2, ratio);
     this.word(right, width - 20 * ratio, height / 2, ratio, INK, "right");

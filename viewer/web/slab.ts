@@ -6,7 +6,7 @@ import type { Volume } from "./nifti";
 export type Slab = "off" | "mip" | "mean" | "minip";
 
 /** What the planes call a slab, in the order of its key. */
-export const SLABS: Record<Slab, string> = { off: "One slice", mip: "Maximum (MIP)", mean: "Mean", minip: "Minimum (MinIP)" };
+export const SLABS: Record<Slab, string> = { off: "One slice", mip: "MIP", mean: "Mean", minip: "MinIP" };
 
 /** The slices whose centers are at most half the thickness away from the one that is shown: first, and one beyond the last. */
 export function slabRange(volume: Volume, axes: PlaneAxes, index: number, mm: number): [number, number] {
