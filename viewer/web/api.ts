@@ -96,7 +96,7 @@ export async function getVolume(part: Part, signal: AbortSignal, progress: (shar
     put(value, length);
     length += value.length;
     if (length < HEADER) continue;
-    coming ??= { volume: readNifti(whole.buffer), isHere: (slice) => (slice - first + count) % count < Math.floor((length - HEADER) / slice) };
+    coming ??= { volume: readNifti(whole.buffer), isHere: (index) => (index - first + count) % count < Math.floor((length - HEADER) / slice) };
     progress(length / bytes, coming);
   }
   if (!coming || length < bytes) throw new Error("the volume came cut short");
