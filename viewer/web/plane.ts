@@ -337,7 +337,7 @@ export class PlaneView {
     const name = state.compare ? state.facts?.beside?.[this.source === "beside" ? 1 : 0] ?? "" : "";
     this.word(`${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${name.length > 28 ? `${name.slice(0, 27)}…` : name}`, 8 * ratio, 15 * ratio, ratio);
     this.word(place, 8 * ratio, 31 * ratio, ratio);
-    if (index !== null && state.slab !== "off") {
+    if (index !== null && state.slab !== "off" && !state.coming) {
       const [first, end] = slabRange(volume, axes, index, state.slabMm);
       this.word(`${SLABS[state.slab]} ${state.slabMm} mm, ${"zyx"[axes.through]} ${first}-${end - 1}`, 8 * ratio, 47 * ratio, ratio);
     }
