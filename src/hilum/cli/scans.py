@@ -210,6 +210,7 @@ def view(
     roi: cli.options.Regions = None,
     detections: Path | None = None,
     original: Path | None = None,
+    beside: Path | None = None,
     series: cli.options.Series = "",
     phase: cli.options.Phase = "",
     volume: cli.options.VolumeNumber = None,
@@ -240,6 +241,8 @@ def view(
         diameter_mm if known.
     original
         For an output folder: the input of that run, to compare with the result.
+    beside
+        Another scan beside a scan, or another output folder beside an output folder, series by series.
     port
         Port on 127.0.0.1; 0 for any free port.
     host_name
@@ -263,6 +266,6 @@ def view(
     server.check(host_name)
     given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     given |= {"annotations": annotations, "columns": table_columns(table)}
-    given |= {"original": original, "detections": detections}
+    given |= {"original": original, "beside": beside, "detections": detections}
     opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **given)
     server.serve(opened, port=port, browser=browser, host_names=host_name, ready=ready, again=again, failed=failed)
