@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
+from hilum.errors import HilumError, InputError, MissingInputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.io.volumes.nifti import pack_header
@@ -25,6 +25,7 @@ from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
 from hilum.scan import Scan
 from hilum.scan_ref import ScanRef
+from hilum.viewer.corrections import EditableMask, editable_masks
 from hilum.viewer.label_overlays import Overlay, make_overlays
 from hilum.volume import Mask, Volume
 
@@ -58,6 +59,8 @@ class ScanView:
         Its label maps; number k of them is the volume ``label-k``, its value v the surface ``label-k-v``.
     read : ReadOptions
         How the run read its input.
+    record : ScanRecord or None
+        Its ``scan.json``; None for a scan that belongs to no run.
     """
 
     scan: Scan
@@ -67,6 +70,7 @@ class ScanView:
     sha256: str = ""
     overlays: tuple[Overlay, ...] = ()
     read: ReadOptions = DEFAULT
+    record: records.ScanRecord | None = None
     made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
@@ -91,6 +95,18 @@ class ScanView:
 
             return as_hu(DATASETS[self.original.dataset].load(self.original, options=self.read).ct)
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
+
+    @property
+    def editable(self) -> list[EditableMask]:
+        """The masks that the run stored; one that is made here, for the page alone, cannot be corrected."""
+        names = [one.name for one in self.overlays]
+        return [] if self.record is None else editable_masks(self.scan, self.record, names)
+
+    def editable_mask(self, name: str) -> EditableMask:
+        """One of them, as the page calls it; `MissingInputError` if there is none."""
+        if (found := next((one for one in self.editable if one.name == name), None)) is None:
+            raise MissingInputError("this scan has no such mask to correct")
+        return found
 
     def surface(self, name: str) -> bytes | None:
         """``right``, ``left``, ``lungs``, ``nodules`` or ``label-0-1`` as STL, RAS mm."""
@@ -194,7 +210,7 @@ def view_of_finished(
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    return ScanView(replace(scan, ct=ct), unit, facts | run, original, sha256, overlays, read)
+    return ScanView(replace(scan, ct=ct), unit, facts | run, original, sha256, overlays, read, record)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:

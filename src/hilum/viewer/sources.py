@@ -70,6 +70,8 @@ class Source:
         The input of the run's scans, by scan id, if it was given.
     detections : (Path, PointTables) or None
         A detector's table of marks, and what it holds.
+    who : str
+        The name under which corrected masks are saved.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Source:
     scan: Scan | None = None
     originals: Mapping[str, ScanRef] = field(default_factory=dict)
     detections: tuple[Path, PointTables] | None = None
+    who: str = ""
 
     def session(self, reviews: Mapping[str, Review]) -> dict[str, Any]:
         """The first JSON document that the page reads."""
