@@ -126,8 +126,8 @@ def test_items_are_interpolated_by_the_order_of_the_option(tmp_path):
             assert np.array_equal(one[name], two[name])
 
 
-@pytest.mark.parametrize("size", [64, 70, 130])
-def test_patches_of_more_lanes_than_one_block(size):
+@pytest.mark.parametrize("size", [15, 17, 31, 48, 64, 70, 130, (16, 40, 80), (32, 33, 96)])
+def test_a_patch_of_any_thickness_equals_the_spline(size):
     array = np.random.default_rng(3).integers(-1024, 1500, (80, 90, 100)).astype(np.int16)
     known = coefficients(array, 70)
     for about in "zyx":
@@ -138,6 +138,17 @@ def test_patches_of_more_lanes_than_one_block(size):
         assert np.abs(sampled(array, pose) - at(known, positions(pose) + 70)).max() < 0.1
         labels = (array > 1000).astype(np.uint8)
         assert np.array_equal(sample_labels(source(labels, 0), pose), nearest(labels, pose))
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("thick", [16, 32, 64])
+@pytest.mark.parametrize(("given", "made"), [(np.int16, np.float32), (np.int16, np.int16), (np.float32, np.float32)])
+def test_every_type_of_patch_is_sampled_with_as_few_lanes_as_it_has_slices(given, made, thick, order):
+    array = np.random.default_rng(thick).integers(-1024, 1500, (70, 40, 50)).astype(given)
+    augment = Augment(rotate_degrees=15, rotate_about="z", scale=(0.9, 1.1))
+    pose = draw(1, center=(35.2, 20.1, 24.7), size=(thick, 9, 20), spacing=(1.0,) * 3, augment=augment)
+    finish = ROUND if made == np.int16 else KEEP
+    assert np.abs(sampled(array, pose, finish, made, order=order) - spline(array, pose, order=order)).max() < 1
 
 
 def effect_beyond(margin, seed):

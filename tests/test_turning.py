@@ -12,28 +12,31 @@ from hypothesis import strategies as st
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.patches.positions import find_spans
 from hilum._kernels.patches.rotate import AFTER, BEFORE
-from hilum._kernels.resample.recursive_filter import LANES, POLE, START, filter_backward, filter_forward
+from hilum._kernels.resample.recursive_filter import POLE, START, VECTOR, filter_backward, filter_forward
 
 u = np.uint64
 
 
 @kernel()
-def forth(rows, at, count):
-    filter_forward(rows, at, count)
+def forth(rows, at, count, vectors):
+    filter_forward(rows, at, count, vectors)
 
 
 @kernel()
-def back(rows, at, count, other, states):
-    filter_backward(rows, at, count, other, states)
+def back(rows, at, count, other, states, vectors):
+    filter_backward(rows, at, count, other, states, vectors)
 
 
 @kernel()
-def back_alone(rows, at, count, states):
-    filter_backward(rows, at, count, None, states)
+def back_alone(rows, at, count, states, vectors):
+    filter_backward(rows, at, count, None, states, vectors)
 
 
-def filled(seed, rows):
-    return np.random.default_rng(seed).normal(0, 500, (rows, LANES)).astype(np.float32)
+several = st.sampled_from([(0,), (0, 0), (0, 0, 0, 0)])
+
+
+def filled(seed, rows, vectors):
+    return np.random.default_rng(seed).normal(0, 500, (rows, len(vectors) * VECTOR)).astype(np.float32)
 
 
 def recursion(rows, states):
@@ -42,33 +45,34 @@ def recursion(rows, states):
     for row in rows.astype(np.float64):
         states = float(POLE) * states + row
         made.append(states)
-    return np.array(made).reshape(-1, LANES)
+    return np.array(made).reshape(-1, rows.shape[1])
 
 
-@given(st.integers(0), st.integers(1, 20), st.integers(0, 3))
-def test_the_filter_runs_forth_over_rows_of_lanes_and_touches_no_other(seed, count, spare):
-    rows = filled(seed, count + 2 * spare)
+@given(st.integers(0), st.integers(1, 20), st.integers(0, 3), several)
+def test_the_filter_runs_forth_over_rows_of_lanes_and_touches_no_other(seed, count, spare, vectors):
+    rows = filled(seed, count + 2 * spare, vectors)
     want = recursion(rows[spare : spare + count], float(START) * rows[spare])
     got = rows.reshape(-1).copy()
-    forth(got, u(spare * LANES), u(count))
+    forth(got, u(spare * rows.shape[1]), u(count), vectors)
     np.testing.assert_allclose(got.reshape(rows.shape)[spare : spare + count], want, atol=2e-3)
     for part in (slice(spare), slice(spare + count, None)):
         np.testing.assert_array_equal(got.reshape(rows.shape)[part], rows[part])
 
 
-@given(st.integers(0), st.integers(0, 20), st.integers(0, 3))
-def test_it_runs_back_and_at_once_on_from_the_rows_beside(seed, count, spare):
-    rows, states = filled(seed, 2 * count + spare), filled(seed + 1, 1)[0]
+@given(st.integers(0), st.integers(0, 20), st.integers(0, 3), several)
+def test_it_runs_back_and_at_once_on_from_the_rows_beside(seed, count, spare, vectors):
+    rows, states = filled(seed, 2 * count + spare, vectors), filled(seed + 1, 1, vectors)[0]
+    lanes = rows.shape[1]
     along = recursion(rows[:count][::-1], states.astype(np.float64))[::-1]
     want = along + float(POLE) * rows[count + spare :]
     got, held = rows.reshape(-1).copy(), states.copy()
-    back(got, u(max(count - 1, 0) * LANES), u(count), u((count + spare) * LANES), held)
+    back(got, u(max(count - 1, 0) * lanes), u(count), u((count + spare) * lanes), held, vectors)
     np.testing.assert_allclose(got.reshape(rows.shape)[:count], want, atol=2e-3)
     np.testing.assert_array_equal(got.reshape(rows.shape)[count:], rows[count:])
     np.testing.assert_allclose(held, along[0] if count else states, atol=2e-3)
 
     got, held = rows.reshape(-1).copy(), states.copy()
-    back_alone(got, u(max(count - 1, 0) * LANES), u(count), held)
+    back_alone(got, u(max(count - 1, 0) * lanes), u(count), held, vectors)
     np.testing.assert_allclose(got.reshape(rows.shape)[:count], float(START) * along, atol=2e-3)
     np.testing.assert_allclose(held, along[0] if count else states, atol=2e-3)
 

@@ -13,7 +13,7 @@ import { setUpReview, toggleVerdict } from "./review";
 import { firstScan, setUpScans, stepScan } from "./scans";
 import { nextScene, setUpScene } from "./scene";
 import { screenshot } from "./screenshot";
-import { change, element, state, watch } from "./state";
+import { change, element, state, watch, type Key } from "./state";
 import { preset, setUpWindows, startWindow } from "./windows";
 
 const PLANES: PlaneName[] = ["axial", "coronal", "sagittal"];
@@ -22,6 +22,14 @@ const planes = (["ct", "original"] as const).flatMap((source) => PLANES.map((pla
 function redraw(): void {
   planes.forEach((view) => view.draw());
   if (state.ct && performance.getEntriesByName("hilum:first-picture").length === 0) performance.mark("hilum:first-picture");
+}
+
+/** What is drawn over a slice, or chooses another one. Whatever else changes, slices are drawn anew from the voxels. */
+const OVER_SLICES = new Set<Key>(["crosshair", "rings", "lines", "smooth", "plane", "measures", "nodule", "detection"]);
+
+function redrawChanged(changed: Key[]): void {
+  if (!changed.every((key) => OVER_SLICES.has(key))) planes.forEach((view) => view.forget());
+  redraw();
 }
 
 /** Four panes; six where before and after are beside each other; or one alone. */
@@ -112,7 +120,7 @@ setUpKeys([
   { keys: ["/"], shown: "/", what: "search the scans", run: () => element("search").focus() },
 ]);
 
-watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "plane", "measures", "nodule", "detection", "facts", "ct", "original", "lungs", "noduleMask", "layers"], redraw);
+watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "plane", "measures", "nodule", "detection", "facts", "ct", "original", "lungs", "noduleMask", "layers"], redrawChanged);
 watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["facts"], () => {

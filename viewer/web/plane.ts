@@ -5,7 +5,7 @@ import { DETECTION, radiusOf, shownProbability } from "./detections";
 import { distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
 import type { Volume } from "./nifti";
 import { labelOverlays } from "./labels";
-import { drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, type Overlay } from "./slice";
+import { drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
 import { element, make, state, type Measure } from "./state";
 
 /** Zoom and pan, shared by the same plane before and after; the pan is in screen millimeters. */
@@ -23,8 +23,11 @@ export class PlaneView {
   readonly section: HTMLElement;
   private readonly context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true })!;
   private readonly sheet = document.createElement("canvas");
+  private readonly paper = this.sheet.getContext("2d", { alpha: false, willReadFrequently: true })!;
   private readonly grays = new Grays();
   private image: ImageData | null = null;
+  /** The slice whose pixels are on the sheet. */
+  private onSheet: number | null = null;
   private axesOf: Volume | null = null;
   private axes: PlaneAxes | null = null;
 
@@ -119,6 +122,11 @@ export class PlaneView {
     return toWorld(volume.geometry, voxel);
   }
 
+  /** The pixels of slices changed. */
+  forget(): void {
+    this.onSheet = null;
+  }
+
   draw(): void {
     const ratio = window.devicePixelRatio || 1;
     const wide = Math.round(this.section.clientWidth * ratio);
@@ -152,24 +160,33 @@ export class PlaneView {
   private drawImage(volume: Volume, index: number): void {
     const axes = this.way(volume);
     const { shape } = volume.geometry;
-    const columns = shape[axes.across];
-    const rows = shape[axes.down];
+    const [columns, rows] = [axes.across, axes.down].map((axis) => {
+      const pixels = Math.ceil(shape[axis] * volume.geometry.spacing[axis] * this.scale());
+      return Math.floor(shape[axis] / thinning(shape[axis], pixels));
+    });
     if (this.image?.width !== columns || this.image.height !== rows) {
       Object.assign(this.sheet, { width: columns, height: rows });
       this.image = new ImageData(columns, rows);
+      this.forget();
     }
-    drawSlice(volume, axes, index, this.image, this.grays, state.center, state.width, this.overlays(), state.masks ? state.opacity : 0);
-    this.sheet.getContext("2d")!.putImageData(this.image, 0, 0);
+    if (this.onSheet !== index) this.drawSheet(volume, axes, index, this.image);
     const first: Triple = [0, 0, 0];
     const last: Triple = [0, 0, 0];
-    first[axes.across] = axes.acrossSign > 0 ? -0.5 : columns - 0.5;
-    last[axes.across] = axes.acrossSign > 0 ? columns - 0.5 : -0.5;
-    first[axes.down] = axes.downSign > 0 ? -0.5 : rows - 0.5;
-    last[axes.down] = axes.downSign > 0 ? rows - 0.5 : -0.5;
+    for (const [axis, sign, pixels] of [[axes.across, axes.acrossSign, columns], [axes.down, axes.downSign, rows]]) {
+      first[axis] = sign > 0 ? -0.5 : shape[axis] - 0.5;
+      last[axis] = first[axis] + sign * pixels * thinning(shape[axis], pixels);
+    }
     const [left, top] = this.at(volume, first);
     const [right, bottom] = this.at(volume, last);
     this.context.imageSmoothingEnabled = state.smooth;
     this.context.drawImage(this.sheet, left, top, right - left, bottom - top);
+  }
+
+  /** Only a slice that was not drawn last: a crosshair that moves within two planes leaves their pixels as they are. */
+  private drawSheet(volume: Volume, axes: PlaneAxes, index: number, image: ImageData): void {
+    drawSlice(volume, axes, index, image, this.grays, state.center, state.width, this.overlays(), state.masks ? state.opacity : 0);
+    this.paper.putImageData(image, 0, 0);
+    this.onSheet = index;
   }
 
   private overlays(): Overlay[] {

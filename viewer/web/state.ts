@@ -45,12 +45,12 @@ export const state: State = {
   compare: false, measures: [],
 };
 
-type Key = keyof State;
-const watchers: { keys: Set<Key>; tell: () => void }[] = [];
+export type Key = keyof State;
+const watchers: { keys: Set<Key>; tell: (changed: Key[]) => void }[] = [];
 let waiting = new Set<Key>();
 
-/** Call `tell` once a frame in which any of these changed. */
-export function watch(keys: Key[], tell: () => void): void {
+/** Call `tell` once a frame in which any of these changed, with those that did. */
+export function watch(keys: Key[], tell: (changed: Key[]) => void): void {
   watchers.push({ keys: new Set(keys), tell });
 }
 
@@ -66,7 +66,8 @@ function settle(): void {
   const changed = waiting;
   waiting = new Set();
   for (const { keys, tell } of watchers) {
-    if ([...changed].some((key) => keys.has(key))) tell();
+    const mine = [...changed].filter((key) => keys.has(key));
+    if (mine.length) tell(mine);
   }
 }
 

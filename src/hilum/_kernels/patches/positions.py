@@ -5,22 +5,27 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.resample.recursive_filter import LANES
+from hilum._kernels.resample.recursive_filter import VECTOR
 from hilum._kernels.simd.transpose import transpose
 
 _U = np.uint64
-_LANES = np.uint64(LANES)
+
+
+@kernel()
+def lanes_of(vectors: Any) -> Any:
+    """Numbers in a row of vectors, from a tuple with an entry for each: a constant of the compiled code."""
+    return _U(len(vectors) * VECTOR)
 
 
 @kernel(contract=True)
-def locate_along(axis: Any, before: Any, first: Any, fractions: Any) -> None:
-    """Find the first voxel of each of the `LANES` positions along the axis, and their fractions of a voxel.
+def locate_along(axis: Any, before: Any, first: Any, fractions: Any, vectors: Any) -> None:
+    """Find the first voxel of each position along the axis, one for each number of a row, and its fraction of a voxel.
 
     `axis` is the first position, the spacing and the number of positions; the last one repeats. The first voxel lies
     `before` voxels before the one that holds the position.
     """
     origin, spacing, count = axis
-    for j in range(_LANES):
+    for j in range(lanes_of(vectors)):
         at = origin + spacing * min(np.float64(j), np.float64(count - 1))
         first[j] = np.int64(np.floor(at)) - before
         fractions[j] = np.float32(at - np.floor(at))
@@ -28,7 +33,7 @@ def locate_along(axis: Any, before: Any, first: Any, fractions: Any) -> None:
 
 @kernel()
 def locate_across(
-    plane: Any, j: Any, before: Any, row_stride: Any, starts: Any, b_fractions: Any, c_fractions: Any
+    plane: Any, j: Any, before: Any, row_stride: Any, starts: Any, b_fractions: Any, c_fractions: Any, vectors: Any
 ) -> None:
     """Find the index of the first row of lanes of each position of row `j` of the patch, and its fractions.
 
@@ -39,7 +44,7 @@ def locate_across(
         b = bj * j + (bk * np.float64(k) + b0)
         c = cj * j + (ck * np.float64(k) + c0)
         ib, ic = np.floor(b), np.floor(c)
-        starts[k] = (np.int64(ib) - before) * row_stride + (np.int64(ic) - before) * LANES
+        starts[k] = (np.int64(ib) - before) * row_stride + (np.int64(ic) - before) * np.int64(lanes_of(vectors))
         b_fractions[k], c_fractions[k] = np.float32(b - ib), np.float32(c - ic)
 
 
@@ -84,19 +89,22 @@ def value_range(finish: Any) -> Any:
 
 
 @kernel()
-def write_row(row: Any, wide: Any, lanes: Any, mode: Any, out: Any, to: Any, along: Any, across: Any) -> None:
-    """Write a row of the plane, `LANES` values for each of its positions, into the patch; one of two strides is 1.
+def write_row(
+    row: Any, wide: Any, lanes: Any, mode: Any, out: Any, to: Any, along: Any, across: Any, vectors: Any
+) -> None:
+    """Write a row of the plane, the first `lanes` values of each position, into the patch; one of two strides is 1.
 
     In mode 2 round half away from zero to the range of int16.
     """
+    step = lanes_of(vectors)
     if mode == 2:
-        for i in range(wide * _LANES):
+        for i in range(wide * step):
             v = row[i]
             v += np.float32(0.5) if v > np.float32(0) else np.float32(-0.5)
             row[i] = min(max(v, np.float32(-32768)), np.float32(32767))
     if across == _U(1):
-        transpose(row, _U(0), _LANES, out, to, along, wide, lanes)
+        transpose(row, _U(0), step, out, to, along, wide, lanes)
         return
     for k in range(_U(0), wide):
         for i in range(lanes):
-            out[to + k * across + i] = row[k * _LANES + i]
+            out[to + k * across + i] = row[k * step + i]

@@ -4,8 +4,8 @@ Such a patch does not need 64 coefficients for each voxel. Lines along the axis 
 planes across it are rotated alike (sixteen coefficients, whose positions and weights all planes share).
 
 1. The planes that contain the axis, one after the other: the filter runs along the axis, and the weighted sums of the
-   outputs are taken at once. They are stored transposed, so that the `LANES` outputs along the axis are contiguous:
-   every inner loop has a fixed length and needs neither gathers nor remainders.
+   outputs are taken at once. They are stored transposed, so that the outputs along the axis are contiguous, in one, two
+   or four vectors: every inner loop has a fixed length and needs neither gathers nor remainders.
 2. The filter runs along the other two axes.
 3. Each position across the axis is a weighted sum of sixteen rows of lanes, scaled and clipped before it is stored.
 
@@ -17,10 +17,16 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.patches.positions import find_spans, locate_across, locate_along, value_range, write_row
+from hilum._kernels.patches.positions import (
+    find_spans,
+    lanes_of,
+    locate_across,
+    locate_along,
+    value_range,
+    write_row,
+)
 from hilum._kernels.resample.recursive_filter import (
     GAIN,
-    LANES,
     POLE,
     START,
     VECTOR,
@@ -40,7 +46,6 @@ BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN  # voxels that a position needs before th
 WEIGHTS = 24  # weights of a position: four along each axis and sixteen products
 
 _U = np.uint64
-_LANES = np.uint64(LANES)
 _PRODUCTS = np.uint64(8)  # index of the first product in a column of weights
 
 
@@ -62,13 +67,13 @@ def _weights(w: Any, at: Any, count: Any) -> None:
 
 
 @kernel()
-def _locate(plane: Any, j: Any, row_stride: Any, starts: Any, w: Any) -> None:
+def _locate(plane: Any, j: Any, row_stride: Any, starts: Any, w: Any, vectors: Any) -> None:
     """Compute the index of the first coefficient and a column of weights for each position of row `j` of the patch.
 
     A column holds the four weights along each of both axes, and then their sixteen products.
     """
     wide = plane[2]
-    locate_across(plane, j, 1, row_stride, starts, w[_U(0)], w[_U(4)])
+    locate_across(plane, j, 1, row_stride, starts, w[_U(0)], w[_U(4)], vectors)
     _weights(w, _U(0), _U(wide))
     _weights(w, _U(4), _U(wide))
     for m in range(_U(4)):
@@ -86,34 +91,37 @@ def _summed_span(spans: Any, b: Any, rows: Any) -> Any:
 
 
 @kernel(contract=True)
-def _filter_row(work: Any, row: Any, row_stride: Any, span: Any, core: Any, above: Any, states: Any) -> None:
+def _filter_row(
+    work: Any, row: Any, row_stride: Any, span: Any, core: Any, above: Any, states: Any, vectors: Any
+) -> None:
     """Filter along a row of the plane, forward and backward, and forward from the row above where that has sums."""
-    first, last = _U(span[0]), _U(span[1])
+    first, last, lanes = _U(span[0]), _U(span[1]), lanes_of(vectors)
     left = min(max(above[0], core[0]), core[1])
     right = max(min(above[1], core[1]), left)
-    filter_forward(work, row + first * _LANES, last - first)
-    before = row - _LANES
-    for i in range(_LANES):
-        states[i] = START * work[before + last * _LANES + i]
-    filter_backward(work, before + last * _LANES, last - right, None, states)
-    filter_backward(work, before + right * _LANES, right - left, _U(0) - row_stride, states)
-    filter_backward(work, before + left * _LANES, left - core[0], None, states)
+    filter_forward(work, row + first * lanes, last - first, vectors)
+    before = row - lanes
+    for i in range(lanes):
+        states[i] = START * work[before + last * lanes + i]
+    filter_backward(work, before + last * lanes, last - right, None, states, vectors)
+    filter_backward(work, before + right * lanes, right - left, _U(0) - row_stride, states, vectors)
+    filter_backward(work, before + left * lanes, left - core[0], None, states, vectors)
 
 
 @kernel(contract=True)
 def _planes(
     src: Any, base: Any, strides: Any, counts: Any, axis: Any, spans: Any, taps: Any, tile: Any, other: Any,
-    coefficients: Any, states: Any,
+    coefficients: Any, states: Any, vectors: Any,
 ) -> None:  # fmt: skip
     """Do step 1, and step 2 except for the backward filter across rows."""
     sa, sb, sc = _U(strides[0]), _U(strides[1]), _U(strides[2])
     na, nb, nc = _U(counts[0]), _U(counts[1]), _U(counts[2])
     first, weights = taps
-    locate_along(axis, 1, first, weights[_U(0)])
-    _weights(weights, _U(0), _LANES)
+    lanes = lanes_of(vectors)
+    locate_along(axis, 1, first, weights[_U(0)], vectors)
+    _weights(weights, _U(0), lanes)
     for b in range(_U(0), nb):
         start, stop = _U(spans[b, 0]), _U(spans[b, 1])
-        row = b * nc * _LANES
+        row = b * nc * lanes
         if start >= stop:
             continue
         wide = stop - start
@@ -124,24 +132,25 @@ def _planes(
         else:
             transpose(src, at, sc, other, _U(0), even, wide, na)
             filter_rows(other, _U(0), even, tile, _U(0), even, na, wide)
-        place = row + start * _LANES
+        place = row + start * lanes
         under = at + sb * _U(b + _U(1) < nb)
         ahead = (src, under, sa, na, wide) if sc == _U(1) else (src, under, sc, wide, na)
-        weighted_sums(tile, _U(0), even, first, weights, (0, 1, 2, 3), coefficients, place, _LANES, _LANES, wide, ahead)
+        weighted_sums(tile, _U(0), even, first, weights, (0, 1, 2, 3), coefficients, place, lanes, lanes, wide, ahead)
         core, above = _summed_span(spans, np.int64(b), counts[1]), _summed_span(spans, np.int64(b) - 1, counts[1])
-        _filter_row(coefficients, row, nc * _LANES, (start, stop), core, above, states)
+        _filter_row(coefficients, row, nc * lanes, (start, stop), core, above, states, vectors)
 
 
 @kernel(contract=True)
-def _filter_back_across(work: Any, counts: Any, spans: Any, last: Any, first: Any) -> None:
+def _filter_back_across(work: Any, counts: Any, spans: Any, last: Any, first: Any, vectors: Any) -> None:
     """Filter backward across rows from before `last` to `first`; begin anew where the row below has no sums."""
-    row_stride = _U(counts[2]) * _LANES
+    lanes = lanes_of(vectors)
+    row_stride = _U(counts[2]) * lanes
     for k in range(last - first):
         b = last - k - 1
         core, below = _summed_span(spans, b, counts[1]), _summed_span(spans, b + 1, counts[1])
-        row, begin, end = _U(b) * row_stride, core[0] * _LANES, core[1] * _LANES
-        left = min(max(below[0] * _LANES, begin), end)
-        right = max(min(below[1] * _LANES, end), left)
+        row, begin, end = _U(b) * row_stride, core[0] * lanes, core[1] * lanes
+        left = min(max(below[0] * lanes, begin), end)
+        right = max(min(below[1] * lanes, end), left)
         for i in range(begin, left):
             work[row + i] *= START
         for i in range(left, right):
@@ -152,7 +161,7 @@ def _filter_back_across(work: Any, counts: Any, spans: Any, last: Any, first: An
 
 def _emit_sum_sixteen(
     builder: Any, coefficients: Any, at: Any, row_stride: Any, weights: Any, weight_stride: Any, k: Any, ends: Any,
-    target: Any, to: Any,
+    target: Any, to: Any, vectors: Any,
 ) -> None:  # fmt: skip
 
     def weight(row: int) -> Any:
@@ -161,10 +170,11 @@ def _emit_sum_sixteen(
     factor, offset, low, high, less = (broadcast(builder, end, VECTOR) for end in ends)
     numbers = [[broadcast(builder, weight(int(_PRODUCTS) + 4 * m + n), VECTOR) for n in range(4)] for m in range(4)]
     rows = [advance(builder, at, row_stride, n) for n in range(4)]
-    lanes, totals = range(0, LANES, VECTOR), list[Any]()
+    width = len(vectors) * VECTOR
+    lanes, totals = range(0, width, VECTOR), list[Any]()
     for row, four in zip(rows, numbers, strict=True):
         for n, number in enumerate(four):
-            columns = [load(builder, coefficients, builder.add(row, row.type(n * LANES + k)), VECTOR) for k in lanes]
+            columns = [load(builder, coefficients, builder.add(row, row.type(n * width + k)), VECTOR) for k in lanes]
             totals = [
                 multiply_add(builder, number, column, total)
                 for column, total in zip(columns, totals, strict=True)
@@ -182,30 +192,31 @@ _sum_sixteen = vector_intrinsic(_emit_sum_sixteen)  # sum 4 x 4 rows of coeffici
 @kernel(contract=True)
 def rotate_cubic(
     src: Any, base: Any, strides: Any, counts: Any, axis: Any, plane: Any, finish: Any, buffers: Any,
-    out: Any, to: Any, out_strides: Any,
+    out: Any, to: Any, out_strides: Any, vectors: Any,
 ) -> None:  # fmt: skip
     """Sample a box of a flat volume, rotated about one of its axes, into a block of a flat patch.
 
     The first of three strides or counts belongs to the axis, the others to the plane across it. `axis` is the first
     position of the block along the axis, the spacing of the positions and their number. `plane` maps position (j, k) of
     the patch to the box: (bj, bk, b0, cj, ck, c0), number of j, number of k. One of the strides of the patch is 1.
+    `vectors` has an entry for each vector of `VECTOR` numbers along the axis, enough for the positions: 1, 2 or 4.
     """
     spans, taps, tile, other, coefficients, row, starts, weights = buffers
     find_spans(plane, counts, BEFORE, AFTER, WIDTH, spans)
-    _planes(src, _U(base), strides, counts, axis, spans, taps, tile, other, coefficients, row)
+    _planes(src, _U(base), strides, counts, axis, spans, taps, tile, other, coefficients, row, vectors)
     high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])
-    lanes = _U(axis[2])
-    row_stride, ends = _U(counts[2]) * _LANES, value_range(finish)
+    lanes = lanes_of(vectors)
+    row_stride, ends = _U(counts[2]) * lanes, value_range(finish)
     (bj, bk, b0, _, _, _), last = plane[0], counts[1]
     for n in range(_U(0), high):
         j = high - _U(1) - n if bj > 0 else n
         first = max(int(np.floor(bj * np.float64(j) + b0 + min(bk * (np.float64(wide) - 1), 0.0))) - 2, 0)
-        _filter_back_across(coefficients, counts, spans, last, first)
+        _filter_back_across(coefficients, counts, spans, last, first, vectors)
         last = min(last, first)
-        _locate(plane, np.float64(j), np.int64(row_stride), starts, weights)
+        _locate(plane, np.float64(j), np.int64(row_stride), starts, weights, vectors)
         for k in range(_U(0), wide):
             _sum_sixteen(
-                coefficients, _U(starts[k]), row_stride, weights, _U(weights.shape[1]), k, ends, row, k * _LANES
+                coefficients, _U(starts[k]), row_stride, weights, _U(weights.shape[1]), k, ends, row, k * lanes, vectors
             )
-        write_row(row, wide, lanes, finish[0], out, _U(to) + j * ob, oa, oc)
+        write_row(row, wide, _U(axis[2]), finish[0], out, _U(to) + j * ob, oa, oc, vectors)

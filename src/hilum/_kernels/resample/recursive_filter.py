@@ -15,7 +15,7 @@ from hilum._kernels.simd.registers import constant, load, multiply_add, repeat, 
 
 WIDTH, VECTOR = 32, 16  # columns of a block and of a vector; with several vectors the processor does not wait for one
 
-LANES = 64  # numbers in a row of `filter_forward` and `filter_backward`, which filter from row to row
+LANES = 64  # most numbers in a row of `filter_forward` and `filter_backward`, which filter from row to row
 
 POLE = np.float32(3.0**0.5 - 2.0)
 START = np.float32(1 / (3.0 - 3.0**0.5))  # gain of one run of the filter for a constant: 1 / (1 - pole)
@@ -70,28 +70,30 @@ filter_block = vector_intrinsic(_of_width(WIDTH))  # `filter_rows` of `WIDTH` co
 filter_wide_block = vector_intrinsic(_of_width(WIDTH + VECTOR))  # the same with one vector of columns more
 
 
-def _forward(builder: Any, work: Any, at: Any, count: Any) -> None:
-    stride = at.type(LANES)
-    _pass(builder, _states(builder, LANES), work, at, stride, work, at, stride, count)
+def _forward(builder: Any, work: Any, at: Any, count: Any, vectors: Any) -> None:
+    width = len(vectors) * VECTOR
+    stride = at.type(width)
+    _pass(builder, _states(builder, width), work, at, stride, work, at, stride, count)
 
 
-filter_forward = vector_intrinsic(_forward)  # (rows, at, count): filter rows of `LANES` numbers forward, in place
+filter_forward = vector_intrinsic(_forward)  # (rows, at, count, vectors): filter rows of vectors forward, in place
 
 
-def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: Any) -> None:
-    """Emit ``filter_backward(rows, at, count, other, states)``: filter `count` rows of `LANES` numbers in place.
+def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: Any, vectors: Any) -> None:
+    """Emit ``filter_backward(rows, at, count, other, states, vectors)``: filter `count` rows of vectors in place.
 
     It filters in two directions: backward along the rows, from the row at `at` on, and forward across them. Across,
     each row continues from the row `other` numbers away; the filter begins anew where `other` is None. `states` holds
-    the `LANES` numbers of the backward filter's state, before and after.
+    the numbers of the backward filter's state, before and after.
     """
     pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
-    states = _states(builder, LANES)
+    width = len(vectors) * VECTOR
+    states = _states(builder, width)
     lanes = [at.type(k * VECTOR) for k in range(len(states))]
     for state, lane in zip(states, lanes, strict=True):
         builder.store(load(builder, saved, lane, VECTOR), state)
     with repeat(builder, count) as loop:
-        row = builder.sub(at, builder.mul(loop.index, at.type(LANES)))
+        row = builder.sub(at, builder.mul(loop.index, at.type(width)))
         for state, lane in zip(states, lanes, strict=True):
             element = builder.add(row, lane)
             filtered = multiply_add(builder, pole, builder.load(state), load(builder, work, element, VECTOR))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hilum._kernels.compile.kernel import ArrayTuple
 from hilum._kernels.patches import crops, rotate, rotate_linear
 from hilum._kernels.patches.rotate_labels import UNKNOWN, label_bounds, rotate_labels, rotate_labels_by_tile
-from hilum._kernels.resample.recursive_filter import LANES
+from hilum._kernels.resample.recursive_filter import LANES, VECTOR
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import GeometryError
 from hilum.ops.patches.boxes import Box, lies_inside
@@ -31,6 +31,12 @@ _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
     3: (rotate.BEFORE, rotate.AFTER, rotate.rotate_cubic),
 }
 """For each order: how many voxels the kernel reads before a position's voxel, and from it on; and the kernel."""
+
+_VECTORS = {1: ((32, (0,)), (LANES, (0,) * 4)), 3: ((16, (0,)), (32, (0, 0)), (LANES, (0,) * 4))}
+"""For each order: up to how many positions along the axis a block takes a tuple with an entry for each vector of a row.
+
+Thin patches do not pay for four vectors. Every entry is one more kernel for each type of volume and patch.
+"""
 
 TILE = 64  # voxels along a tile's edge; patches at one nodule use the same tiles, so most read no voxel for this
 
@@ -128,8 +134,11 @@ def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, ord
     out_strides = (pose.size[1] * pose.size[2], pose.size[2], 1)
     buffers = _sampling_buffers(size[b] * size[c], max(size), columns)
     flat_out = out.reshape(-1)
-    for block in range(0, n, LANES):
-        lanes = min(LANES, n - block)
+    block = 0
+    while block < n:
+        left = min(n - block, LANES)
+        vectors = next(some for most, some in _VECTORS[order] if left <= most)
+        lanes = min(left, len(vectors) * VECTOR)
         step = matrix[a][parallel]
         position = first[a] - start[a] + step * block
         low, high = sorted((position, position + step * (lanes - 1)))
@@ -138,8 +147,9 @@ def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, ord
         kernel(
             flat, corner + begin * strides[a], (strides[a], strides[b], strides[c]), (count, size[b], size[c]),
             (position - begin, step, lanes), (offsets, rows, columns), finish, buffers,
-            flat_out, block * out_strides[parallel], (out_strides[parallel], out_strides[j], out_strides[k]),
+            flat_out, block * out_strides[parallel], (out_strides[parallel], out_strides[j], out_strides[k]), vectors,
         )  # fmt: skip
+        block += lanes
 
 
 def sample_labels(source: Source, pose: Pose, *, tiles: LabelTiles | None = None) -> NDArray[np.uint8]:
