@@ -33,6 +33,33 @@ export async function startLabels(maps: LabelMap[], mine: AbortSignal): Promise<
   await load();
 }
 
+/** Give a label map a volume of the whole scan, so that it can be corrected anywhere. */
+export async function wholeLayer(number: number): Promise<Uint8Array> {
+  const { map } = state.layers[number];
+  if (map.volume) {
+    replace(map, (layer) => ({ ...layer, on: true }));
+    await load();
+  }
+  const layer = state.layers.find((one) => one.map === map);
+  const { ct } = state;
+  if (!layer || !ct || (map.volume && !layer.volume)) throw new Error(layer?.trouble || "the label map is not here");
+  const { geometry } = ct;
+  const [nz, ny, nx] = geometry.shape;
+  if (layer.volume?.data.length === nz * ny * nx) return layer.volume.data as Uint8Array;
+  const data = new Uint8Array(nz * ny * nx);
+  if (layer.volume) {
+    const [bz, by, bx] = layer.volume.geometry.shape;
+    for (let z = 0; z < bz; z++) {
+      for (let y = 0; y < by; y++) {
+        const from = (z * by + y) * bx;
+        data.set(layer.volume.data.subarray(from, from + bx), ((z + layer.start[0]) * ny + y + layer.start[1]) * nx + layer.start[2]);
+      }
+    }
+  }
+  replace(map, (one) => ({ ...one, on: true, volume: { geometry, data, slope: 1, intercept: 0 }, start: [0, 0, 0] }));
+  return data;
+}
+
 export function switchLabels(on: boolean): void {
   change({ layers: state.layers.map((layer) => ({ ...layer, on: on && layer.map.volume !== null && !layer.trouble })) });
   void load();

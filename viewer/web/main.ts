@@ -2,6 +2,7 @@
 
 import { getJson, type Session } from "./api";
 import { setUpDetections } from "./detections";
+import { EDIT_KEYS, setUpEditBar } from "./editbar";
 import { setUpFacts, stepNodule } from "./facts";
 import type { PlaneName } from "./geometry";
 import { setUpKeys } from "./keyboard";
@@ -92,6 +93,7 @@ setUpReview();
 setUpScene();
 setUpButtons();
 planes.forEach((view) => listen(view, redraw, maximize));
+setUpEditBar(planes);
 
 setUpKeys([
   { keys: ["?"], shown: "?", what: "these keys", run: () => element<HTMLDialogElement>("help").showModal() },
@@ -101,6 +103,7 @@ setUpKeys([
   { keys: ["c"], shown: "c", what: "drag moves the crosshair", run: () => change({ tool: "crosshair" }) },
   { keys: ["w"], shown: "w", what: "drag sets the window (as the right button)", run: () => change({ tool: "window" }) },
   { keys: ["m"], shown: "m", what: "drag measures", run: () => change({ tool: "measure" }) },
+  ...EDIT_KEYS,
   { keys: ["Backspace", "Delete"], shown: "Del", what: "the last measure away", run: () => change({ measures: state.measures.slice(0, -1) }) },
   { keys: ["l"], shown: "l", what: "masks", run: () => change({ masks: !state.masks }) },
   { keys: ["k"], shown: "k", what: "label maps, all or none", run: toggleLabels },
@@ -120,7 +123,7 @@ setUpKeys([
   { keys: ["/"], shown: "/", what: "search the scans", run: () => element("search").focus() },
 ]);
 
-watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "plane", "measures", "nodule", "detection", "facts", "ct", "original", "lungs", "noduleMask", "layers"], redrawChanged);
+watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "plane", "measures", "nodule", "detection", "facts", "ct", "original", "lungs", "noduleMask", "layers", "edits"], redrawChanged);
 watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["facts"], () => {

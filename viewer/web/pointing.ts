@@ -2,9 +2,9 @@
 
 import { distance, type Triple } from "./geometry";
 import { views, type PlaneView } from "./plane";
-import { change, state } from "./state";
+import { change, state, type Tool } from "./state";
 
-type Drag = "crosshair" | "window" | "measure" | "pan";
+type Drag = Tool | "pan";
 
 export function listen(view: PlaneView, redraw: () => void, maximize: (id: string) => void): void {
   const { canvas } = view;

@@ -5,7 +5,7 @@ import type { PlaneName, Triple } from "./geometry";
 import type { Layer } from "./labels";
 import type { Volume } from "./nifti";
 
-export type Tool = "crosshair" | "window" | "measure";
+export type Tool = "crosshair" | "window" | "measure" | "edit";
 
 export interface Measure { plane: PlaneName; from: Triple; to: Triple }
 
@@ -36,13 +36,15 @@ export interface State {
   alone: string | null;
   compare: boolean;
   measures: Measure[];
+  /** Counts the changes to the voxels of masks. */
+  edits: number;
 }
 
 export const state: State = {
   session: null, row: null, facts: null, ct: null, original: null, lungs: null, noduleMask: null, layers: [],
   crosshair: [0, 0, 0], pointer: null, nodule: null, detection: null, center: -600, width: 1500,
   masks: true, opacity: 0.35, rings: true, lines: true, smooth: true, tool: "crosshair", plane: "axial", alone: null,
-  compare: false, measures: [],
+  compare: false, measures: [], edits: 0,
 };
 
 export type Key = keyof State;

@@ -13,6 +13,7 @@ const TOOLS: Record<Tool, string> = {
   crosshair: "Drag moves the crosshair (c)",
   window: "Drag sets the window: right is wider, down is brighter (w); the right button always does",
   measure: "Drag measures in mm (m)",
+  edit: "Drag corrects a mask (e)",
 };
 
 export function setUpWindows(): void {
