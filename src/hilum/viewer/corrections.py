@@ -170,7 +170,7 @@ def save_correction(run: Path, folder: Path, record: ScanRecord, corrected: Mask
             scan_id=folder.name,
             mask=mask,
             file=file,
-            who=visible(who, limit=MAX_WHO),
+            who=who,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             original_sha256=corrections.mask_sha256(record, mask),
             scan_sha256=finished.record_sha256(folder),
@@ -203,7 +203,8 @@ def who_saves(name: str | None) -> str:
             name = getpass.getuser()
         except (OSError, KeyError, ImportError):  # a container without this user
             name = "unknown"
-    name = visible(name.strip(), limit=MAX_WHO)
-    if not name:
-        raise InputError("--who is empty", do="give --who NAME, or leave it out", code="option")
+    name = visible(name.strip())
+    if not 0 < len(name) <= MAX_WHO:
+        what = f"--who has {len(name)} characters, and a name has 1 to {MAX_WHO}"
+        raise InputError(what, do="give --who NAME, or leave it out", code="option")
     return name
