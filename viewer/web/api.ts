@@ -6,7 +6,8 @@ import { readNifti, type Volume } from "./nifti";
 export interface Review { verdict: "accept" | "reject" | ""; comment: string; when?: string; current?: boolean | null }
 
 export interface ScanRow {
-  id: string; name: string; status: string; reason: string; flags: string[]; risk: number | null; nodules: number | null;
+  /** `name` is the scan id, `title` what people call it, `risk_words` how urgently a person should look. */
+  id: string; name: string; title: string; series: string; dataset: string; risk_words: string; status: string; reason: string; flags: string[]; risk: number | null; nodules: number | null;
   right_ml: number | null; left_ml: number | null; shape: Triple | null; spacing: Triple | null;
   label_maps: string[]; viewable: boolean; thumbnail: boolean; review: Review | null;
 }
@@ -43,12 +44,20 @@ export interface Editing { refused: string; who: string; key: string; masks: Edi
 export interface ScanFacts {
   id: string; name: string; status: string; notes: { code: string; text: string }[];
   labels: Record<string, unknown>; figures: Record<string, unknown>;
-  volumes: { ct: Part; original: Part | null; lungs: Part | null; nodules: Part | null };
+  volumes: { ct: Part; beside: Part | null; lungs: Part | null; nodules: Part | null };
   surfaces: Record<string, string | null>;
+  /** Small volumes for the 3-D view. */
+  tissues: { bones: string | null; vessels: string | null };
   label_maps: LabelMap[];
   /** Null where no table of marks was given; the most probable first. */
   detections: Detection[] | null;
   nodules: Nodule[]; recipe: string | null;
+  /** Where the page opens: at the largest nodule, whose label it has, or in the middle of the lungs. */
+  start: { world: Triple; nodule: number | null };
+  /** Header fields that may be shown: names and values. */
+  header: [string, string][];
+  /** What this scan and the one beside it are called. */
+  beside: [string, string] | null;
   /** Why nothing vouches for what is shown; empty where the ledger does. */
   doubt: string;
   /** Which output is shown. */

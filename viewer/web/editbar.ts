@@ -12,7 +12,7 @@ const MODES: Mode[] = ["brush", "eraser", "fill"];
 
 export function setUpEditBar(planes: PlaneView[]): void {
   setUpEditing(show);
-  for (const mode of MODES) element(mode).addEventListener("click", () => choose(mode));
+  for (const mode of MODES) element(`edit-${mode}`).addEventListener("click", () => choose(mode));
   const mask = element<HTMLSelectElement>("edit-mask");
   mask.addEventListener("change", () => { chooseMask(mask.value); void prepare(); });
   const label = element<HTMLSelectElement>("edit-label");
@@ -58,7 +58,7 @@ export const EDIT_KEYS: Key[] = [
   { keys: ["e"], shown: "e", what: "drag corrects a mask; again: moves the crosshair", run: () => change({ tool: state.tool === "edit" ? "crosshair" : "edit" }) },
   { keys: ["B", "E", "F"], shown: "B E F", what: "brush, eraser, fill of a closed region (with Shift)", run: (key) => choose(MODES["BEF".indexOf(key)]) },
   { keys: ["D"], shown: "D", what: "brush: disc or ball", run: toggleBall },
-  { keys: [",", "."], shown: ", .", what: "smaller, larger brush", run: (key) => size(key === "." ? 1.25 : 0.8) },
+  { keys: ["<", ">"], shown: "< >", what: "smaller, larger brush", run: (key) => size(key === ">" ? 1.25 : 0.8) },
   { keys: ["M", "L"], shown: "M L", what: "next mask, next label to correct", run: (key) => next(key === "M" ? "edit-mask" : "edit-label") },
   // Run by `shortcut`, since the table is of keys without Ctrl.
   { keys: [], shown: "Ctrl Z, Y", what: "undo, redo a correction", run: () => undefined },
@@ -89,7 +89,7 @@ function show(): void {
   element("edit-tools").hidden = why !== "";
   options("edit-mask", facts?.editing.masks.map(({ name, title }) => [name, title]) ?? [], edit.mask);
   options("edit-label", mask?.labels.map(({ value, name }) => [String(value), name === mask.title ? `value ${value}` : name]) ?? [], String(edit.label));
-  for (const mode of MODES) element(mode).setAttribute("aria-pressed", String(edit.mode === mode));
+  for (const mode of MODES) element(`edit-${mode}`).setAttribute("aria-pressed", String(edit.mode === mode));
   element("ball").setAttribute("aria-pressed", String(edit.ball));
   element<HTMLInputElement>("radius").value = String(edit.radius);
   element("radius-mm").textContent = `${edit.radius.toFixed(1)} mm`;

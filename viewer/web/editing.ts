@@ -90,7 +90,7 @@ export async function prepare(): Promise<void> {
 }
 
 export function shownAgain(): void {
-  change({ edits: state.edits + 1, masks: true });
+  change({ edits: state.edits + 1, masks: true, agreement: null });
   tell();
 }
 
@@ -106,6 +106,7 @@ function ink(): Ink {
 function hindrance(): string {
   const mask = editedMask();
   if (state.facts?.editing.refused) return state.facts.editing.refused;
+  if (state.slab !== "off") return "a slab shows several slices: switch it off to correct one";
   if (!mask || !state.ct) return "this scan has no stored mask to correct";
   if (edit.drafts.some((one) => one.mask.name === mask.name)) return "first restore or discard the unsaved changes of this mask";
   return edited.has(mask.name) ? "" : "the mask is still being loaded";
@@ -137,7 +138,7 @@ export function goOn(world: Triple): void {
   const at = toVoxel(geometry, world);
   draw(stroke.one.labels, geometry.shape, geometry.spacing, stroke.last, at, edit.radius, edit.ball ? null : stroke.through, ink(), stroke.list);
   stroke.last = at;
-  change({ edits: state.edits + 1, masks: true });
+  change({ edits: state.edits + 1, masks: true, agreement: null });
 }
 
 export function endStroke(): void {

@@ -14,6 +14,13 @@ const AT_ONCE = 150e6;
 
 let signal: AbortSignal | null = null;
 let queue: Promise<void> = Promise.resolve();
+let wanted: number[] | null = null;
+
+/** Show these label maps, by their numbers; of the scan that is open, or is being opened. */
+export function wantLabels(numbers: number[]): void {
+  if (state.layers.length === 0) wanted = numbers;
+  else switchLabels(true, numbers);
+}
 
 export function setUpLabels(): void {
   watch(["layers"], show);
@@ -25,10 +32,12 @@ export function setUpLabels(): void {
 export async function startLabels(maps: LabelMap[], mine: AbortSignal): Promise<void> {
   signal = mine;
   let bytes = 0;
-  const layers = maps.map((map): Layer => {
+  const layers = maps.map((map, number): Layer => {
     bytes += map.volume?.bytes ?? 0;
-    return { map, on: map.volume !== null && bytes <= AT_ONCE, volume: null, start: [0, 0, 0], trouble: "" };
+    const on = map.volume !== null && (wanted ? wanted.includes(number) : bytes <= AT_ONCE);
+    return { map, on, volume: null, start: [0, 0, 0], trouble: "" };
   });
+  wanted = null;
   change({ layers });
   await load();
 }
@@ -60,14 +69,21 @@ export async function wholeLayer(number: number): Promise<Uint8Array> {
   return data;
 }
 
-export function switchLabels(on: boolean): void {
-  change({ layers: state.layers.map((layer) => ({ ...layer, on: on && layer.map.volume !== null && !layer.trouble })) });
+export function switchLabels(on: boolean, only?: number[]): void {
+  const shown = (layer: Layer, number: number) => on && (only?.includes(number) ?? true) && layer.map.volume !== null && !layer.trouble;
+  change({ layers: state.layers.map((layer, number) => ({ ...layer, on: shown(layer, number) })) });
   void load();
 }
 
 /** None if any is shown, all if none is. */
 export function toggleLabels(): void {
   switchLabels(!state.layers.some((layer) => layer.on));
+}
+
+/** Show a label map, and load it. */
+export function switchOn(map: LabelMap): void {
+  replace(map, (layer) => ({ ...layer, on: true }));
+  void load();
 }
 
 function toggle(map: LabelMap): void {

@@ -54,8 +54,8 @@ class EditableMask:
     sha256: str
 
 
-def editable_masks(scan: Scan, record: ScanRecord, label_maps: list[str]) -> list[EditableMask]:
-    """List the masks that a run stored of a scan; `label_maps` are the names of its label maps in the page's order."""
+def editable_masks(scan: Scan, record: ScanRecord, label_maps: Mapping[str, int]) -> list[EditableMask]:
+    """List the masks that a run stored of a scan; `label_maps` has the page's number of each label map."""
     found = []
     if scan.lungs is not None:
         highest = max((int(scan.lungs.array.max()), *scan.lungs.names))
@@ -64,7 +64,9 @@ def editable_masks(scan: Scan, record: ScanRecord, label_maps: list[str]) -> lis
     if scan.nodule_mask is not None and record.nodules:
         labels = {one.label: f"nodule {one.label}" for one in record.nodules if one.label <= np.iinfo(np.uint8).max}
         found.append(("nodules", "nodules", "nodules", labels))
-    for number, name in enumerate(label_maps):
+    for name, number in label_maps.items():
+        if name not in record.label_maps:  # a mask that the user gave to look at
+            continue
         labels = {value: label for label, value in record.label_maps[name].values.items()}
         found.append((f"label-{number}", f"{finished.LABELS}/{name}", name, labels))
     return [EditableMask(*one, corrections.mask_sha256(record, one[1])) for one in found]
