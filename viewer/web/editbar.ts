@@ -1,5 +1,6 @@
 // The bar of the tool that corrects masks, its keys, and what mouse, pen and finger do with it on a plane.
 
+import { closeDrawer } from "./drawers";
 import type { Key } from "./keyboard";
 import type { PlaneView } from "./plane";
 import {
@@ -25,6 +26,7 @@ export function setUpEditBar(planes: PlaneView[]): void {
   element("redo").addEventListener("click", redo);
   element("save-mask").addEventListener("click", () => void save());
   element("open-saved").addEventListener("click", () => void openSaved());
+  watch(["tool"], () => { if (state.tool === "edit") closeDrawer(); });
   watch(["tool", "lungs", "noduleMask", "layers"], () => { if (state.tool === "edit") void prepare(); show(); });
   document.addEventListener("keydown", shortcut);
   planes.filter(({ source }) => source === "ct").forEach(listen);
@@ -55,10 +57,10 @@ function next(id: string): void {
 }
 
 export const EDIT_KEYS: Key[] = [
-  { keys: ["e"], shown: "e", what: "drag corrects a mask; again: moves the crosshair", run: () => change({ tool: state.tool === "edit" ? "crosshair" : "edit" }) },
-  { keys: ["B", "E", "F"], shown: "B E F", what: "brush, eraser, fill of a closed region (with Shift)", run: (key) => choose(MODES["BEF".indexOf(key)]) },
-  { keys: ["D"], shown: "D", what: "brush: disc or ball", run: toggleBall },
-  { keys: ["<", ">"], shown: "< >", what: "smaller, larger brush", run: (key) => size(key === ">" ? 1.25 : 0.8) },
+  { keys: ["e"], shown: "e", what: "drag corrects a mask; again to end", run: () => change({ tool: state.tool === "edit" ? "crosshair" : "edit" }) },
+  { keys: ["B", "E", "R"], shown: "B E R", what: "brush, eraser, fill a closed region", run: (key) => choose(MODES["BER".indexOf(key)]) },
+  { keys: ["D"], shown: "D", what: "brush: ball or disc", run: toggleBall },
+  { keys: ["{", "}"], shown: "{ }", what: "smaller, larger brush", run: (key) => size(key === "}" ? 1.25 : 0.8) },
   { keys: ["M", "L"], shown: "M L", what: "next mask, next label to correct", run: (key) => next(key === "M" ? "edit-mask" : "edit-label") },
   // Run by `shortcut`, since the table is of keys without Ctrl.
   { keys: [], shown: "Ctrl Z, Y", what: "undo, redo a correction", run: () => undefined },
@@ -165,6 +167,7 @@ function listen(view: PlaneView): void {
     down.add(event.pointerId);
     if (state.tool !== "edit" || event.button !== 0 || event.shiftKey) return;
     if (down.size > 1) return cancelStroke();
+    if (document.body.dataset.drawer) return; // this press closes the drawer, and the panes move
     const world = view.world(event.offsetX, event.offsetY);
     if (world) beginStroke(view.plane, world);
     showRing(event);

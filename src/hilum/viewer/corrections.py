@@ -156,7 +156,7 @@ def save_correction(run: Path, folder: Path, record: ScanRecord, corrected: Mask
         If the run cannot be written, or another viewer is saving for too long.
     """
     if refused := why_not(run):
-        raise OutputError(refused, code="read-only")
+        raise OutputError(refused)
     finished.check_files(folder, record, digest=False)
     what, do = "another viewer is saving a correction", "try again in a moment"
     lock = output_lock(run, name=LOCK, wait_seconds=reviews.LOCK_TIMEOUT, what=what, do=do)
