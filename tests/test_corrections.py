@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import csv
 import hashlib
+import http.client
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import httpx
@@ -359,6 +363,27 @@ def test_nothing_is_written_through_a_link(out, tmp_path):
     assert (status, b"is a link" in answer) == (422, True)
     assert not list((tmp_path / "elsewhere").rglob("*.nii.gz"))
     assert not (out / NAME).exists()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_a_viewer_that_is_killed_while_it_saves_leaves_no_part(out, seconds):
+    first = saved(out)
+    second = np.where(first == 1, 2, 0).astype(np.uint8)
+    with started(out) as (process, host, folder):
+        server = Outside(host, folder)
+        seen = facts(server)
+        with ThreadPoolExecutor(1) as pool, suppress(OSError, http.client.HTTPException):
+            answer = pool.submit(send, server, second, seen=seen)
+            time.sleep(seconds)
+            process.kill()
+            answer.result()
+    lines = read_corrections(out)
+    corrected = hilum.open_run(out)[0].corrected()
+    assert (corrected.array == (first if len(lines) == 1 else second)).all()
+    assert {fault.code for fault in faults(out)} <= {"extra"}  # a file without its line
+    third = saved(out, array=np.zeros_like(first))
+    assert (hilum.open_run(out)[0].corrected().array == third).all()
+    assert not list((out / FOLDER).rglob(".*"))
 
 
 # ---- verify, prune, and another run

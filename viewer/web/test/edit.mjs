@@ -24,7 +24,7 @@ async function touch(type, places) {
 
 const can = {
   key: (key) => page.keyboard.press(key),
-  click: (selector) => page.locator(selector).click(),
+  click: (selector) => page.locator(selector).first().click(),
   choose: (selector, label) => page.locator(selector).selectOption({ label }),
   value: (selector, value) => page.locator(selector).fill(String(value)),
   text,
