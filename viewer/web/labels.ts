@@ -52,21 +52,10 @@ export async function wholeLayer(number: number): Promise<Uint8Array> {
   const layer = state.layers.find((one) => one.map === map);
   const { ct } = state;
   if (!layer || !ct || (map.volume && !layer.volume)) throw new Error(layer?.trouble || "the label map is not here");
-  const { geometry } = ct;
-  const [nz, ny, nx] = geometry.shape;
-  if (layer.volume?.data.length === nz * ny * nx) return layer.volume.data as Uint8Array;
-  const data = new Uint8Array(nz * ny * nx);
-  if (layer.volume) {
-    const [bz, by, bx] = layer.volume.geometry.shape;
-    for (let z = 0; z < bz; z++) {
-      for (let y = 0; y < by; y++) {
-        const from = (z * by + y) * bx;
-        data.set(layer.volume.data.subarray(from, from + bx), ((z + layer.start[0]) * ny + y + layer.start[1]) * nx + layer.start[2]);
-      }
-    }
-  }
-  replace(map, (one) => ({ ...one, on: true, volume: { geometry, data, slope: 1, intercept: 0 }, start: [0, 0, 0] }));
-  return data;
+  if (layer.volume?.data.length === ct.data.length) return layer.volume.data as Uint8Array;
+  const volume = layer.volume ? onGrid(layer.volume, ct) : { geometry: ct.geometry, data: new Uint8Array(ct.data.length), slope: 1, intercept: 0 };
+  replace(map, (one) => ({ ...one, on: true, volume, start: [0, 0, 0] }));
+  return volume.data as Uint8Array;
 }
 
 export function switchLabels(on: boolean, only?: number[]): void {
@@ -116,6 +105,21 @@ async function loadMissing(): Promise<void> {
       replace(next.map, (layer) => ({ ...layer, on: false, trouble: (error as Error).message }));
     }
   }
+}
+
+/** A box of labels on the whole grid of the scan. Memory that nothing is written to takes no room. */
+export function onGrid(box: Volume, ct: Volume): Volume {
+  const [z, y, x] = startOf(box, ct);
+  const [rows, columns] = ct.geometry.shape.slice(1);
+  const [bz, by, bx] = box.geometry.shape;
+  const data = new Uint8Array(ct.data.length);
+  for (let i = 0; i < bz; i++) {
+    for (let j = 0; j < by; j++) {
+      const from = (i * by + j) * bx;
+      data.set(box.data.subarray(from, from + bx), ((z + i) * rows + y + j) * columns + x);
+    }
+  }
+  return { ...box, geometry: ct.geometry, data };
 }
 
 function startOf(box: Volume, ct: Volume): Triple {

@@ -29,7 +29,7 @@ const planes = (["ct", "beside"] as const).flatMap((source) => PLANES.map((plane
 
 function redraw(): void {
   planes.forEach((view) => view.draw());
-  if (state.ct && performance.getEntriesByName("hilum:first-picture").length === 0) performance.mark("hilum:first-picture");
+  if ((state.ct ?? state.coming) && performance.getEntriesByName("hilum:first-picture").length === 0) performance.mark("hilum:first-picture");
 }
 
 /** What is drawn over a slice, or chooses another one. Whatever else changes, slices are drawn anew from the voxels. */
@@ -165,7 +165,7 @@ setUpKeys([
   { keys: ["/"], shown: "/", what: "search the scans", run: () => { if (!element("run").hidden) openSearch(); } },
 ]);
 
-watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "invert", "offset", "plane", "side", "measures", "nodule", "detection", "facts", "ct", "beside", "lungs", "noduleMask", "layers", "outline", "slab", "slabMm", "agreement", "least", "edits"], redrawChanged);
+watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "invert", "offset", "plane", "side", "measures", "nodule", "detection", "facts", "ct", "coming", "beside", "lungs", "noduleMask", "layers", "outline", "slab", "slabMm", "agreement", "least", "edits"], redrawChanged);
 watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["compare"], () => { element("couple").hidden = !state.compare; });

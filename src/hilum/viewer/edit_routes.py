@@ -16,7 +16,7 @@ from starlette.routing import Route
 from hilum.errors import InputError, MissingInputError, OutputError
 from hilum.outputs import corrections as table
 from hilum.report.text import all_visible
-from hilum.viewer import corrections, scan_view
+from hilum.viewer import corrections, volume_stream
 from hilum.viewer.scan_view import ScanView
 from hilum.viewer.sources import Source
 from hilum.volume import Mask
@@ -80,8 +80,10 @@ class EditEndpoints:
         if last is None:
             raise MissingInputError("this mask has no correction")
         mask = table.read_corrected(run, last, record)
-        headers = {"content-length": str(scan_view.HEADER_BYTES + mask.array.size)}
-        return StreamingResponse(scan_view.nifti_chunks(mask), headers=headers, media_type="application/octet-stream")
+        headers = {"content-length": str(volume_stream.HEADER_BYTES + mask.array.size)}
+        return StreamingResponse(
+            volume_stream.nifti_chunks(mask), headers=headers, media_type="application/octet-stream"
+        )
 
     async def save(self, request: Request) -> Response:
         """Save a corrected mask."""

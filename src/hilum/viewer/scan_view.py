@@ -1,7 +1,7 @@
 """One scan in the forms that the page reads: volumes as NIfTI, surfaces as STL, and facts as JSON."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from hilum.errors import HilumError, InputError, MissingInputError, RecipeError, UnsupportedError
+from hilum.errors import InputError, MissingInputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.read_options import DEFAULT, ReadOptions
-from hilum.io.volumes.nifti import pack_header
 from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.io.volumes.placement import GridRecord
 from hilum.ops.lungs import fallback, segment
@@ -29,11 +28,8 @@ from hilum.viewer.beside import Beside, hu_of_run
 from hilum.viewer.corrections import EditableMask, editable_masks
 from hilum.viewer.described import Fields, header_fields, start_place
 from hilum.viewer.label_overlays import Overlay, make_overlays
+from hilum.viewer.volume_stream import HEADER_BYTES, cut_to_labels
 from hilum.volume import Mask, Volume
-
-HEADER_BYTES = 352  # offset of the voxels in a NIfTI file
-
-CHUNK_BYTES = 1 << 22
 
 LABEL = re.compile(r"label-(\d{1,4})(?:-(\d{1,3}))?")  # the number of a label map, and the value of a label
 
@@ -91,6 +87,11 @@ class ScanView:
         if name not in self.made:
             self.made[name] = self._make(name)
         return self.made[name]
+
+    def sent(self, name: str) -> Volume | None:
+        """A volume as it is sent: of lungs and nodules the box around their labels."""
+        volume = self.volume(name)
+        return cut_to_labels(volume) if volume is not None and name in {"lungs", "nodules"} else volume
 
     def _make(self, name: str) -> Volume | None:
         scan = self.scan
@@ -194,13 +195,20 @@ class ScanView:
         return {"name": one.name, "volume": box, "labels": labels}
 
     def _volume_facts(self, name: str, url: str) -> dict[str, Any] | None:
-        """Address, size and unit of a volume; reads the one beside the scan, because the page needs its size."""
+        """Address, size and unit of a volume; of a mask less may be sent. ``first`` is the slice to begin with.
+
+        Reads the volume beside the scan, because the page needs its size.
+        """
         volume = self.volume("beside") if name == "beside" else self.scan.ct
         if volume is None:
             return None
         size = volume.array.size * (volume.array.itemsize if name in {"ct", "beside"} else 1)
         unit = {"ct": self.unit, "beside": store.HU}.get(name)
-        return {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
+        facts = {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
+        if name == "ct":
+            start = float(volume.geometry.world_to_index(self._start["world"])[0])
+            facts["first"] = min(max(round(start), 0), volume.shape[0] - 1)
+        return facts
 
 
 def view_of_input(scan: Scan, *, more_fields: Fields = ()) -> ScanView:
@@ -273,27 +281,3 @@ def as_hu(ct: Volume) -> Volume:
         if ct.array.dtype in {np.dtype(np.int16), np.dtype(np.float32)}
         else Volume(ct.array.astype(np.float32), ct.geometry)
     )
-
-
-def nifti_chunks(volume: Volume) -> Iterator[bytes]:
-    """Write a volume as an uncompressed NIfTI-1 file, in chunks.
-
-    Parameters
-    ----------
-    volume : Volume
-        int16, float32, or labels up to 255.
-
-    Yields
-    ------
-    bytes
-    """
-    array = volume.array
-    if array.dtype.kind != "f" and array.dtype != np.int16:
-        if array.size and not 0 <= array.min() <= array.max() <= 255:
-            raise HilumError("a mask has labels above 255")
-        array = array.astype(np.uint8, copy=False)
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    yield pack_header(volume.geometry, array.dtype.str[1:], "") + bytes(4)
-    flat = memoryview(array.reshape(-1).view(np.uint8).data)
-    for start in range(0, len(flat), CHUNK_BYTES):
-        yield bytes(flat[start : start + CHUNK_BYTES])
