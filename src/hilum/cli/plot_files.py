@@ -38,12 +38,15 @@ class Options(ValueOptions):
         Series Instance UID of the scan, if its file does not state it.
     dpi
         Dots per inch of a .png; the default of the figure if not given.
+    width_mm
+        Width of the picture: 85 for a column of a paper, 175 for its page, at 300 dots per inch.
     """
 
     annotations: Path | None = None
     series: str = ""
     series_uid: str = ""
     dpi: int | None = None
+    width_mm: float | None = None
     max_gap_mm: MaxGap = None
     tilt: Tilt = True
 
