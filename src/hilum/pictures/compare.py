@@ -99,7 +99,7 @@ def compare(
     size, narrow = letter_size(inches, 9.0), inches < NARROW
     heights = [0.3 * inches * height / width for height, width in sizes]
     title = wrap(_title(results, names, window_text(preset)), inches, size)
-    blocks = (sum(heights) + (2.1 if narrow else 1.4) + 0.02 * size * (title.count("\n") + 1), 3.4 if narrow else 2.8)
+    blocks = (sum(heights) + (1.9 if narrow else 1.4) + 0.02 * size * (title.count("\n") + 1), 3.4 if narrow else 2.8)
     figure = Figure(figsize=(inches, sum(blocks)), layout="constrained", dpi=dots(width_mm))
     upper, lower = cast("Any", figure.subfigures(2, 1, height_ratios=blocks))
     rows = upper.subplots(2, 3, squeeze=False, gridspec_kw={"height_ratios": heights})
@@ -136,7 +136,7 @@ def _draw_difference(panel: Axes, results: RecipeResults, plane: Plane, index: i
     finite = difference[np.isfinite(difference)]
     percent = 100 * float(np.mean(np.abs(finite) > 50)) if finite.size else 0.0
     letters = letter_size(inches, 9.0)
-    title = f"difference, {percent:.1f} % of it above 50 HU"
+    title = f"difference, {percent:.1f}\u00a0% above 50\u00a0HU"
     panel.set_title(wrap(title, 0.28 * inches, letters), fontsize=letters)
 
 
@@ -148,6 +148,8 @@ def _title(results: RecipeResults, names: list[str], window: str) -> str:
             sides = {"right (blue)": RIGHT_LUNG, "left (orange, dashed)": LEFT_LUNG}
             volumes = {side: result.lungs.volume_ml(label) for side, label in sides.items()}
             told = ", ".join(f"{side} {ml:.0f} ml" for side, ml in volumes.items() if ml)
+            if not volumes["left (orange, dashed)"] and volumes["right (blue)"]:  # some methods give both one label
+                told = f"{volumes['right (blue)']:.0f} ml, all with label {RIGHT_LUNG} (blue)"
             lungs = f"lungs {told or 'not found'}"
         shape = " x ".join(map(str, result.ct.shape))
         spacing = " x ".join(f"{s:.5g}" for s in result.ct.spacing)
