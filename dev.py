@@ -12,7 +12,7 @@
     python3 dev.py wheel       build archive and wheel, install the wheel into an environment of its own, run the demo
     python3 dev.py signatures  renew the list of kernels that a wheel holds, from what the tests (or some files) run
     python3 dev.py lock        renew the lock files in requirements/
-    python3 dev.py bench       speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
+    python3 dev.py bench       speed beside the tutorial and its peers, about 45 minutes (DICOM folders may follow)
     python3 dev.py run ...     any hilum command
 
 Each does its own set-up: a virtual environment in .venv, the locked packages with their hashes, hilum itself.
@@ -33,11 +33,10 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-LOCKS = {name: f"requirements/{name}.txt" for name in ("run", "dev", "frameworks")}
+LOCKS = {name: f"requirements/{name}.txt" for name in ("run", "dev", "frameworks", "peers")}
 DOCS = ROOT / "docs"
 WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
-PEERS = ROOT / ".venv-frameworks"
 FRAMEWORKS = (ROOT / "requirements/frameworks.in").read_text().split()
 SPREAD = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 """Two processes a core: many tests wait for a process that they started. Each file runs in one process."""
@@ -146,14 +145,7 @@ def docs(words: list[str]) -> int:
 def frameworks(words: list[str]) -> int:
     """Run the tests and pages that want other people's frameworks, in an environment that has them: none skips."""
     set_up("dev")
-    python, install = make_environment(PEERS)
-    stamp, locks = PEERS / ".stamp", [LOCKS["dev"], LOCKS["frameworks"]]
-    state = hashlib.sha256(b"".join((ROOT / lock).read_bytes() for lock in locks)).hexdigest()
-    if not stamp.is_file() or stamp.read_text() != state:
-        say(f"installing {' and '.join(locks)} into {PEERS.name}: some minutes, 6 GB")
-        must(*install, "--require-hashes", "-r", locks[0], "-r", locks[1])
-        must(*install, "--no-deps", "--no-build-isolation", "-e", ".")
-        stamp.write_text(state)
+    python = make_locked_environment("frameworks", "some minutes, 6 GB")
     told = f"from importlib.metadata import version as v; print(*(f'{{n}} {{v(n)}}' for n in {FRAMEWORKS}), sep=', ')"
     must(python, "-c", told)
     return call(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ASK_FRAMEWORKS, *words)
@@ -197,6 +189,19 @@ def signatures(words: list[str]) -> int:
         return max(status, call(PYTHON, "-m", "hilum._kernels.compile", "--add" if words else "--list", used))
 
 
+def make_locked_environment(name: str, cost: str) -> Path:
+    """Make an environment of the locked packages of one name and those of the tests, and hilum; its Python."""
+    place, locks = ROOT / f".venv-{name}", [LOCKS["dev"], LOCKS[name]]
+    python, install = make_environment(place)
+    stamp, state = place / ".stamp", hashlib.sha256(b"".join((ROOT / lock).read_bytes() for lock in locks)).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != state:
+        say(f"installing {' and '.join(locks)} into {place.name}: {cost}")
+        must(*install, "--require-hashes", "-r", locks[0], "-r", locks[1])
+        must(*install, "--no-deps", "--no-build-isolation", "-e", ".")
+        stamp.write_text(state)
+    return python
+
+
 def make_environment(place: Path) -> tuple[Path, list[str | Path]]:
     """Make an environment beside .venv; its Python, and the words that install something into it."""
     python = place / PYTHON.relative_to(VENV)
@@ -234,9 +239,11 @@ def page_is_built() -> bool:
 
 
 def bench(words: list[str]) -> int:
-    """Print start-up times, then speed and agreement beside the tutorial and peers, on phantoms and given folders."""
+    """Print start-up times, then speed beside today's fast tools, the tutorial and peers, on phantoms and folders."""
     set_up("dev")
-    status = call(PYTHON, "bench/startup.py")
+    peers = make_locked_environment("peers", "a minute, 1 GB")
+    folders = [word for word in words if Path(word).is_dir()]
+    status = max(call(peers, "bench/startup.py"), call(peers, ROOT / "bench/peers.py", *folders[:1], folder=Path.cwd()))
     return max(status, call(PYTHON, ROOT / "bench/speed.py", *words, folder=Path.cwd()))
 
 
@@ -253,6 +260,7 @@ def lock(_words: list[str]) -> int:
         call(*compile_, "pyproject.toml", *run_lock, *common, LOCKS["run"]),
         call(*compile_, "pyproject.toml", *dev_lock, *common, LOCKS["dev"]),
         call(*compile_, "requirements/frameworks.in", "-c", LOCKS["dev"], *common, LOCKS["frameworks"]),
+        call(*compile_, "requirements/peers.in", "-c", LOCKS["dev"], *common, LOCKS["peers"]),
     )
 
 

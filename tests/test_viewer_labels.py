@@ -262,14 +262,13 @@ def test_a_file_without_geometry_is_laid_on_the_voxels_on_request(tmp_path):
     assert "labels-on-voxels" in [note["code"] for note in facts.json()["notes"]]
 
 
-def test_a_run_takes_no_further_label_maps(tmp_path, capsys):
+def test_a_run_takes_no_regions(tmp_path, capsys):
     run = stored(tmp_path / "run", one=scan_of())
-    _, labels = files(tmp_path)
     with pytest.raises(InputError, match="a run has its own"):
-        open_source(run, labels=[labels])
+        open_source(run, rois=["Lung*"])
     if (app.PAGE / "index.html").is_file():
-        assert cli.main(["view", str(run), "--labels", labels, "--no-browser"]) != 0
-        assert "leave out --annotations, --labels" in capsys.readouterr().err
+        assert cli.main(["view", str(run), "--roi", "Lung*", "--no-browser"]) != 0
+        assert "leave out --annotations, --roi" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ Every n-th slice in one picture
 ===============================
 
 :func:`hilum.plot.montage` draws every n-th slice in any plane, to scale, with outlines: the right lung
-blue, the left lung orange and dashed, nodules yellow. The patient's right is on the left, as in radiology. It begins and
-ends with the lungs if they are known; the title says what is left out.
+blue, the left lung orange and dashed, nodules yellow. The patient's right is on the left, as in radiology. It
+begins and ends with the lungs if they are known; the title says what is left out.
 """
 
 import hilum

@@ -4,15 +4,15 @@ import type { Nodule } from "./api";
 import { valueAt } from "./nifti";
 import { reading } from "./plane";
 import { nearest } from "./geometry";
-import { change, element, make, state, watch } from "./state";
+import { change, element, make, shifted, state, watch } from "./state";
 
 export function setUpFacts(): void {
   watch(["facts"], showNodules);
   watch(["facts", "row", "ct"], showFigures);
   watch(["facts"], showDoubt);
   watch(["nodule"], markNodule);
-  watch(["crosshair", "ct", "original"], showCrosshair);
-  watch(["pointer", "ct", "original"], showPointer);
+  watch(["crosshair", "ct", "beside"], showCrosshair);
+  watch(["pointer", "ct", "beside"], showPointer);
 }
 
 export function jumpTo(nodule: Nodule): void {
@@ -84,7 +84,7 @@ function showFigures(): void {
   if (spacing) lines.push(["Spacing, mm", spacing.map((mm) => Number(mm.toFixed(3))).join("×")]);
   if (row?.right_ml != null) lines.push(["Right lung, ml", row.right_ml.toFixed(0)]);
   if (row?.left_ml != null) lines.push(["Left lung, ml", row.left_ml.toFixed(0)]);
-  if (row?.risk != null) lines.push(["Risk", String(number(row.risk))]);
+  if (row?.risk != null) lines.push(["Risk", row.risk_words]);
   for (const [name, value] of flat(facts?.labels)) lines.push([plain(name), value]);
   const all = flat(facts?.figures).map(([name, value]): [string, string] => [plain(name), value]);
   element("figures").replaceChildren(...pairs(lines));
@@ -131,10 +131,10 @@ function showCrosshair(): void {
 }
 
 function showPointer(): void {
-  const { ct, original, pointer } = state;
-  const before = original && pointer && nearest(original.geometry, pointer);
+  const { ct, beside, pointer } = state;
+  const there = beside && pointer && nearest(beside.geometry, shifted(pointer));
   element("at-pointer").textContent = ct && pointer
-    ? `pointer  ${reading(ct, pointer, valueAt, unit())}${before ? `   before ${valueAt(original, before).toFixed(0)} HU` : ""}` : "";
+    ? `pointer  ${reading(ct, pointer, valueAt, unit())}${there ? `   ${state.facts?.beside?.[1] ?? "beside"} ${valueAt(beside, there).toFixed(0)} HU` : ""}` : "";
 }
 
 function unit(): string {

@@ -97,6 +97,11 @@ export function letters(way: Triple): string {
     .join("");
 }
 
+/** `a` and `sign` times `b`. */
+export function add(a: Triple, b: Triple, sign = 1): Triple {
+  return [a[0] + sign * b[0], a[1] + sign * b[1], a[2] + sign * b[2]];
+}
+
 export function distance(a: Triple, b: Triple): number {
   return Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
 }

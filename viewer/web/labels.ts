@@ -14,6 +14,13 @@ const AT_ONCE = 150e6;
 
 let signal: AbortSignal | null = null;
 let queue: Promise<void> = Promise.resolve();
+let wanted: number[] | null = null;
+
+/** Show these label maps, by their numbers; of the scan that is open, or is being opened. */
+export function wantLabels(numbers: number[]): void {
+  if (state.layers.length === 0) wanted = numbers;
+  else switchLabels(true, numbers);
+}
 
 export function setUpLabels(): void {
   watch(["layers"], show);
@@ -25,22 +32,31 @@ export function setUpLabels(): void {
 export async function startLabels(maps: LabelMap[], mine: AbortSignal): Promise<void> {
   signal = mine;
   let bytes = 0;
-  const layers = maps.map((map): Layer => {
+  const layers = maps.map((map, number): Layer => {
     bytes += map.volume?.bytes ?? 0;
-    return { map, on: map.volume !== null && bytes <= AT_ONCE, volume: null, start: [0, 0, 0], trouble: "" };
+    const on = map.volume !== null && (wanted ? wanted.includes(number) : bytes <= AT_ONCE);
+    return { map, on, volume: null, start: [0, 0, 0], trouble: "" };
   });
+  wanted = null;
   change({ layers });
   await load();
 }
 
-export function switchLabels(on: boolean): void {
-  change({ layers: state.layers.map((layer) => ({ ...layer, on: on && layer.map.volume !== null && !layer.trouble })) });
+export function switchLabels(on: boolean, only?: number[]): void {
+  const shown = (layer: Layer, number: number) => on && (only?.includes(number) ?? true) && layer.map.volume !== null && !layer.trouble;
+  change({ layers: state.layers.map((layer, number) => ({ ...layer, on: shown(layer, number) })) });
   void load();
 }
 
 /** None if any is shown, all if none is. */
 export function toggleLabels(): void {
   switchLabels(!state.layers.some((layer) => layer.on));
+}
+
+/** Show a label map, and load it. */
+export function switchOn(map: LabelMap): void {
+  replace(map, (layer) => ({ ...layer, on: true }));
+  void load();
 }
 
 function toggle(map: LabelMap): void {
@@ -73,6 +89,21 @@ async function loadMissing(): Promise<void> {
       replace(next.map, (layer) => ({ ...layer, on: false, trouble: (error as Error).message }));
     }
   }
+}
+
+/** A box of labels on the whole grid of the scan. Memory that nothing is written to takes no room. */
+export function onGrid(box: Volume, ct: Volume): Volume {
+  const [z, y, x] = startOf(box, ct);
+  const [rows, columns] = ct.geometry.shape.slice(1);
+  const [bz, by, bx] = box.geometry.shape;
+  const data = new Uint8Array(ct.data.length);
+  for (let i = 0; i < bz; i++) {
+    for (let j = 0; j < by; j++) {
+      const from = (i * by + j) * bx;
+      data.set(box.data.subarray(from, from + bx), ((z + i) * rows + y + j) * columns + x);
+    }
+  }
+  return { ...box, geometry: ct.geometry, data };
 }
 
 function startOf(box: Volume, ct: Volume): Triple {

@@ -1,31 +1,42 @@
 // A scan is opened: first its volume, so that the planes stand; then masks, then what is far more work.
 
 import { getJson, getVolume, type Part, type ScanFacts, type ScanRow } from "./api";
-import { toWorld, type Triple } from "./geometry";
-import { startLabels } from "./labels";
+import { onGrid, startLabels } from "./labels";
 import type { Volume } from "./nifti";
 import { clearScene, startScene } from "./scene";
 import { change, element, state } from "./state";
 
+/** How often the planes are drawn while slices come. */
+const REDRAW_MS = 250;
+
 let running: AbortController | null = null;
 
-export async function openScan(row: ScanRow): Promise<void> {
+/** Open a scan; `placed` is called when its planes can be drawn. */
+export async function openScan(row: ScanRow, placed?: () => void): Promise<void> {
   running?.abort();
   const mine = (running = new AbortController());
   void clearScene();
-  change({ row, facts: null, ct: null, original: null, lungs: null, noduleMask: null, layers: [], nodule: null, measures: [], pointer: null });
+  change({ row, facts: null, ct: null, coming: null, beside: null, lungs: null, noduleMask: null, layers: [], nodule: null, measures: [], pointer: null });
   trouble("");
   busy("");
-  document.title = `${row.name} - hilum`;
-  if (!row.viewable) return trouble(`${row.name}: ${row.status}. ${row.reason}`);
+  document.title = `${row.title} - hilum`;
+  if (!row.viewable) return trouble(`${row.title}: ${row.status}. ${row.reason}`);
   try {
     loading("opening the scan", 0);
     const facts = await getJson<ScanFacts>(`api/scans/${encodeURIComponent(row.id)}`, mine.signal);
     change({ facts });
-    const ct = await getVolume(facts.volumes.ct, mine.signal, (share) => loading(`loading ${megabytes(facts.volumes.ct)}`, share));
+    const { world, nodule } = facts.start;
+    change({ crosshair: world, nodule: facts.nodules.find(({ label }) => label === nodule) ?? null });
+    let drawn = 0;
+    const ct = await getVolume(facts.volumes.ct, mine.signal, (share, coming) => {
+      loading(`loading ${megabytes(facts.volumes.ct)}`, share);
+      if (performance.now() - drawn < REDRAW_MS || !coming.isHere(facts.volumes.ct.first ?? 0)) return;
+      drawn = performance.now();
+      change({ coming: { ...coming } });
+    });
     performance.mark("hilum:ct-here");
-    const middle = ct.geometry.shape.map((n) => Math.floor(n / 2)) as Triple;
-    change({ ct, crosshair: toWorld(ct.geometry, middle) });
+    change({ ct, coming: null });
+    placed?.();
     loading(null, 0);
     // Let the planes be drawn before anything else asks for the processor.
     await new Promise((resume) => requestAnimationFrame(() => setTimeout(resume, 0)));
@@ -33,7 +44,7 @@ export async function openScan(row: ScanRow): Promise<void> {
   } catch (error) {
     if (mine.signal.aborted) return;
     loading(null, 0);
-    trouble(`${row.name}: ${(error as Error).message}`);
+    trouble(`${row.title}: ${(error as Error).message}`);
   }
 }
 
@@ -45,8 +56,7 @@ async function openMasks(facts: ScanFacts, ct: Volume, signal: AbortSignal): Pro
     busy(`${name} ...`);
     try {
       const volume = await getVolume(part, signal, () => undefined);
-      if (volume.geometry.shape.some((n, axis) => n !== ct.geometry.shape[axis])) throw new Error("not on the scan's grid");
-      return volume;
+      return onGrid(volume, ct);
     } catch (error) {
       if (!signal.aborted) missing.push(`no ${name}: ${(error as Error).message}`);
       return null;
@@ -66,14 +76,14 @@ async function openMasks(facts: ScanFacts, ct: Volume, signal: AbortSignal): Pro
   startScene();
 }
 
-/** The original is fetched only where it is asked for: it is as big as the scan. */
-export async function openOriginal(): Promise<void> {
-  const part = state.facts?.volumes.original;
-  if (!part || state.original || !running) return;
+/** What is beside the scan is fetched only where it is asked for: it is as big as the scan. */
+export async function openBeside(): Promise<void> {
+  const part = state.facts?.volumes.beside;
+  if (!part || state.beside || !running) return;
   const { signal } = running;
   try {
-    const original = await getVolume(part, signal, (share) => loading(`loading the original, ${megabytes(part)}`, share));
-    change({ original });
+    const beside = await getVolume(part, signal, (share) => loading(`loading ${state.facts?.beside?.[1] ?? "the other scan"}, ${megabytes(part)}`, share));
+    change({ beside });
   } catch (error) {
     if (!signal.aborted) trouble((error as Error).message);
   } finally {

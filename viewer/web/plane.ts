@@ -1,12 +1,16 @@
 // One plane of one volume on a 2-D canvas: the slice, the masks, the rings, the lines and the letters.
 
+import { agreementOverlay } from "./agreement";
 import type { Detection, Nodule } from "./api";
-import { DETECTION, radiusOf, shownProbability } from "./detections";
-import { distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
+import { statistics } from "./circle";
+import { DETECTION, isShown, radiusOf, shownProbability } from "./detections";
+import { add, distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
 import type { Volume } from "./nifti";
 import { labelOverlays } from "./labels";
-import { drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, type Overlay } from "./slice";
-import { element, make, state, type Measure } from "./state";
+import { drawOutlines } from "./outline";
+import { SLABS, slabOf, slabRange } from "./slab";
+import { blankMissing, drawMasks, drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
+import { change, element, make, shifted, state, type Measure, type Side } from "./state";
 
 /** Zoom and pan, shared by the same plane before and after; the pan is in screen millimeters. */
 export const views: Record<PlaneName, { zoom: number; pan: [number, number] }> = {
@@ -23,13 +27,16 @@ export class PlaneView {
   readonly section: HTMLElement;
   private readonly context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true })!;
   private readonly sheet = document.createElement("canvas");
+  private readonly paper = this.sheet.getContext("2d", { alpha: false, willReadFrequently: true })!;
   private readonly grays = new Grays();
   private image: ImageData | null = null;
+  /** The slice whose pixels are on the sheet. */
+  private onSheet: number | null = null;
   private axesOf: Volume | null = null;
   private axes: PlaneAxes | null = null;
 
-  constructor(readonly plane: PlaneName, readonly source: "ct" | "original") {
-    this.section = element(source === "ct" ? plane : `${plane}-before`);
+  constructor(readonly plane: PlaneName, readonly source: Side) {
+    this.section = element(source === "ct" ? plane : `${plane}-beside`);
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", `${plane} plane`);
@@ -38,7 +45,26 @@ export class PlaneView {
   }
 
   get volume(): Volume | null {
-    return state[this.source];
+    return state[this.source] ?? (this.source === "ct" ? state.coming?.volume ?? null : null);
+  }
+
+  /** A place of the scan as a voxel coordinate of this volume, which may be shifted against it. */
+  private voxel(volume: Volume, world: Triple): Triple {
+    return toVoxel(volume.geometry, this.source === "beside" ? shifted(world) : world);
+  }
+
+  /** The place of the scan at a voxel coordinate. */
+  private place(volume: Volume, voxel: Triple): Triple {
+    const world = toWorld(volume.geometry, voxel);
+    return this.source === "beside" ? add(world, state.offset, -1) : world;
+  }
+
+  /** Move the crosshair; where both volumes are not coupled, the other one stays. */
+  moveTo(world: Triple): void {
+    const way = add(world, state.crosshair, -1);
+    if (state.coupled) change({ crosshair: world });
+    else if (this.source === "beside") change({ offset: add(state.offset, way) });
+    else change({ crosshair: world, offset: add(state.offset, way, -1) });
   }
 
   private way(volume: Volume): PlaneAxes {
@@ -61,7 +87,7 @@ export class PlaneView {
   /** What stands in the middle of the pane at pan 0: the middle of the resampled scan. */
   private middle(volume: Volume): Triple {
     const at = (state.ct ?? volume).geometry;
-    return toVoxel(volume.geometry, toWorld(at, at.shape.map((n) => (n - 1) / 2) as Triple));
+    return this.voxel(volume, toWorld(at, at.shape.map((n) => (n - 1) / 2) as Triple));
   }
 
   /** Where a voxel coordinate (z, y, x) is on the canvas, in device pixels. */
@@ -79,7 +105,7 @@ export class PlaneView {
 
   /** The world's place under a point of the pane (CSS pixels), in the slice that is shown. */
   world(x: number, y: number): Triple | null {
-    const volume = this.volume;
+    const volume = state[this.source]; // what is still coming has no values to point at
     if (!volume) return null;
     const axes = this.way(volume);
     const { spacing } = volume.geometry;
@@ -90,8 +116,8 @@ export class PlaneView {
     const voxel: Triple = [0, 0, 0];
     voxel[axes.across] = middle[axes.across] + (axes.acrossSign * ((x * ratio - this.canvas.width / 2) / scale - panX)) / spacing[axes.across];
     voxel[axes.down] = middle[axes.down] + (axes.downSign * ((y * ratio - this.canvas.height / 2) / scale - panY)) / spacing[axes.down];
-    voxel[axes.through] = this.index(volume) ?? Math.round(toVoxel(volume.geometry, state.crosshair)[axes.through]);
-    return toWorld(volume.geometry, voxel);
+    voxel[axes.through] = this.index(volume) ?? Math.round(this.voxel(volume, state.crosshair)[axes.through]);
+    return this.place(volume, voxel);
   }
 
   /** Millimeters of the world for a CSS pixel. */
@@ -102,21 +128,39 @@ export class PlaneView {
   /** The slice through the crosshair, or null where this volume has none there. */
   private index(volume: Volume): number | null {
     const through = this.way(volume).through;
-    const at = Math.round(toVoxel(volume.geometry, state.crosshair)[through]);
+    const at = Math.round(this.voxel(volume, state.crosshair)[through]);
     return at >= 0 && at < volume.geometry.shape[through] ? at : null;
+  }
+
+  /** Where the slice is among all, counted the way that keys step: towards the head, the front and the right. */
+  position(): { at: number; count: number } | null {
+    const volume = this.volume;
+    if (!volume) return null;
+    const { through } = this.way(volume);
+    const count = volume.geometry.shape[through];
+    const index = Math.min(Math.max(Math.round(this.voxel(volume, state.crosshair)[through]), 0), count - 1);
+    return { at: this.ahead(volume) > 0 ? index : count - 1 - index, count };
+  }
+
+  /** Whether keys step towards higher voxel indices, 1, or lower ones; the sign is that of the world, whatever the file's order. */
+  private ahead(volume: Volume): number {
+    const sign = Math.sign(volume.geometry.step[this.way(volume).through][{ axial: 2, coronal: 1, sagittal: 0 }[this.plane]]);
+    return this.plane === "axial" ? sign : -sign;
   }
 
   /** Move the crosshair through the slices. */
   step(count: number): Triple | null {
     const volume = this.volume;
     if (!volume) return null;
-    const axes = this.way(volume);
-    const voxel = toVoxel(volume.geometry, state.crosshair);
-    // Towards the head, the front and the right is up; the sign is that of the world, whatever the file's order.
-    const ahead = Math.sign(volume.geometry.step[axes.through][{ axial: 2, coronal: 1, sagittal: 0 }[this.plane]]);
-    const wanted = Math.round(voxel[axes.through]) + count * (this.plane === "axial" ? ahead : -ahead);
-    voxel[axes.through] = Math.min(Math.max(wanted, 0), volume.geometry.shape[axes.through] - 1);
-    return toWorld(volume.geometry, voxel);
+    const { through } = this.way(volume);
+    const voxel = this.voxel(volume, state.crosshair);
+    voxel[through] = Math.min(Math.max(Math.round(voxel[through]) + count * this.ahead(volume), 0), volume.geometry.shape[through] - 1);
+    return this.place(volume, voxel);
+  }
+
+  /** The pixels of slices changed. */
+  forget(): void {
+    this.onSheet = null;
   }
 
   draw(): void {
@@ -133,7 +177,7 @@ export class PlaneView {
     });
     this.context.fillStyle = "#000";
     this.context.fillRect(0, 0, wide, high);
-    this.section.classList.toggle("active", state.plane === this.plane && this.source === "ct");
+    this.section.classList.toggle("active", state.plane === this.plane && this.source === state.side);
     const volume = this.volume;
     if (!volume) return;
     const index = this.index(volume);
@@ -142,7 +186,7 @@ export class PlaneView {
     if (index !== null) {
       this.drawImage(volume, index);
       if (state.rings) state.facts?.nodules.forEach((nodule) => this.drawRing(volume, index, nodule, ratio));
-      if (state.rings) state.facts?.detections?.forEach((detection) => this.drawDetection(volume, index, detection, ratio));
+      if (state.rings) state.facts?.detections?.filter(isShown).forEach((detection) => this.drawDetection(volume, index, detection, ratio));
       state.measures.forEach((measure) => this.drawMeasure(volume, index, measure, ratio));
     }
     if (state.lines) this.drawLines(volume, ratio);
@@ -152,28 +196,43 @@ export class PlaneView {
   private drawImage(volume: Volume, index: number): void {
     const axes = this.way(volume);
     const { shape } = volume.geometry;
-    const columns = shape[axes.across];
-    const rows = shape[axes.down];
+    const [columns, rows] = [axes.across, axes.down].map((axis) => {
+      const pixels = Math.ceil(shape[axis] * volume.geometry.spacing[axis] * this.scale());
+      return Math.floor(shape[axis] / thinning(shape[axis], pixels));
+    });
     if (this.image?.width !== columns || this.image.height !== rows) {
       Object.assign(this.sheet, { width: columns, height: rows });
       this.image = new ImageData(columns, rows);
+      this.forget();
     }
-    drawSlice(volume, axes, index, this.image, this.grays, state.center, state.width, this.overlays(), state.masks ? state.opacity : 0);
-    this.sheet.getContext("2d")!.putImageData(this.image, 0, 0);
+    if (this.onSheet !== index) this.drawSheet(volume, axes, index, this.image);
     const first: Triple = [0, 0, 0];
     const last: Triple = [0, 0, 0];
-    first[axes.across] = axes.acrossSign > 0 ? -0.5 : columns - 0.5;
-    last[axes.across] = axes.acrossSign > 0 ? columns - 0.5 : -0.5;
-    first[axes.down] = axes.downSign > 0 ? -0.5 : rows - 0.5;
-    last[axes.down] = axes.downSign > 0 ? rows - 0.5 : -0.5;
+    for (const [axis, sign, pixels] of [[axes.across, axes.acrossSign, columns], [axes.down, axes.downSign, rows]]) {
+      first[axis] = sign > 0 ? -0.5 : shape[axis] - 0.5;
+      last[axis] = first[axis] + sign * pixels * thinning(shape[axis], pixels);
+    }
     const [left, top] = this.at(volume, first);
     const [right, bottom] = this.at(volume, last);
     this.context.imageSmoothingEnabled = state.smooth;
     this.context.drawImage(this.sheet, left, top, right - left, bottom - top);
+    if (state.outline && state.masks) this.drawMaskOutlines(volume, axes, index);
+  }
+
+  /** Only a slice that was not drawn last: a crosshair that moves within two planes leaves their pixels as they are. */
+  private drawSheet(volume: Volume, axes: PlaneAxes, index: number, image: ImageData): void {
+    const isComing = state.coming?.volume === volume; // no slab of slices that are not here
+    const slab = state.slab === "off" || isComing ? null : slabOf(volume, axes, index, state.slab, state.slabMm);
+    drawSlice(slab ?? volume, axes, slab ? 0 : index, image, this.grays, state.center, state.invert ? -state.width : state.width);
+    if (state.masks && !state.outline) drawMasks(this.overlays(), volume, axes, index, image, state.opacity);
+    if (isComing) blankMissing(volume, axes, index, image, state.coming!.isHere);
+    this.paper.putImageData(image, 0, 0);
+    this.onSheet = index;
   }
 
   private overlays(): Overlay[] {
     if (this.source !== "ct") return [];
+    if (state.agreement) return [agreementOverlay(state.agreement)];
     const found: Overlay[] = [];
     if (state.lungs) found.push({ volume: state.lungs, color: (label) => LUNG_COLORS[label] ?? null });
     found.push(...labelOverlays());
@@ -181,10 +240,20 @@ export class PlaneView {
     return found;
   }
 
+  private drawMaskOutlines(volume: Volume, axes: PlaneAxes, index: number): void {
+    const voxel: Triple = [index, index, index];
+    const place = (across: number, down: number) => {
+      voxel[axes.across] = across;
+      voxel[axes.down] = down;
+      return this.at(volume, voxel);
+    };
+    drawOutlines(this.context, this.overlays(), axes, index, Math.max(1, Math.round(window.devicePixelRatio)), place);
+  }
+
   /** The sphere of a nodule, cut by this slice. The slice is as thick as its spacing: the widest cut within it is drawn. */
   private drawRing(volume: Volume, index: number, nodule: Nodule, ratio: number): void {
     const axes = this.way(volume);
-    const voxel = toVoxel(volume.geometry, nodule.world);
+    const voxel = this.voxel(volume, nodule.world);
     const away = Math.max(0, Math.abs(voxel[axes.through] - index) - 0.5) * volume.geometry.spacing[axes.through];
     const radius = nodule.diameter_mm / 2;
     if (!(away < radius)) return;
@@ -199,7 +268,7 @@ export class PlaneView {
   /** A diamond as wide as the mark, with its probability; as thick as a ring. */
   private drawDetection(volume: Volume, index: number, detection: Detection, ratio: number): void {
     const axes = this.way(volume);
-    const voxel = toVoxel(volume.geometry, detection.world);
+    const voxel = this.voxel(volume, detection.world);
     const away = Math.max(0, Math.abs(voxel[axes.through] - index) - 0.5) * volume.geometry.spacing[axes.through];
     if (!(away < radiusOf(detection))) return;
     const [x, y] = this.at(volume, voxel);
@@ -218,22 +287,34 @@ export class PlaneView {
   private drawMeasure(volume: Volume, index: number, measure: Measure, ratio: number): void {
     if (measure.plane !== this.plane) return;
     const through = this.way(volume).through;
-    const ends = [measure.from, measure.to].map((world) => toVoxel(volume.geometry, world));
+    const ends = [measure.from, measure.to].map((world) => this.voxel(volume, world));
     if (ends.some((voxel) => Math.abs(voxel[through] - index) > 0.51)) return;
     const [[x, y], [u, v]] = ends.map((voxel) => this.at(volume, voxel));
     const paint = this.context;
     paint.strokeStyle = MEASURE;
     paint.lineWidth = 1.5 * ratio;
     paint.beginPath();
-    paint.moveTo(x, y);
-    paint.lineTo(u, v);
+    if (measure.circle) paint.arc(x, y, Math.hypot(u - x, v - y), 0, 2 * Math.PI);
+    else paint.moveTo(x, y);
+    if (!measure.circle) paint.lineTo(u, v);
     paint.stroke();
+    if (measure.circle) return this.drawStatistics(volume, measure, [x, y, Math.hypot(u - x, v - y)], ratio);
     for (const [a, b] of [[x, y], [u, v]]) paint.strokeRect(a - 3 * ratio, b - 3 * ratio, 6 * ratio, 6 * ratio);
     this.word(`${distance(measure.from, measure.to).toFixed(1)} mm`, u + 8 * ratio, v - 8 * ratio, ratio, MEASURE);
   }
 
+  /** Under the circle, of this pane's own volume. */
+  private drawStatistics(volume: Volume, circle: Measure, [x, y, radius]: number[], ratio: number): void {
+    const found = statistics(volume, circle);
+    if (!found) return;
+    const digits = Math.abs(found.mean) + found.sd < 10 ? 3 : 0;
+    const [mean, sd, min, max] = [found.mean, found.sd, found.min, found.max].map((value) => value.toFixed(digits));
+    [`${mean} ± ${sd}`, `${min} to ${max}`, `${found.area.toFixed(0)} mm², ${found.voxels} voxels`].forEach((text, line) =>
+      this.word(text, x, y + radius + (14 + 15 * line) * ratio, ratio, MEASURE, "center"));
+  }
+
   private drawLines(volume: Volume, ratio: number): void {
-    const [x, y] = this.at(volume, toVoxel(volume.geometry, state.crosshair));
+    const [x, y] = this.at(volume, this.voxel(volume, state.crosshair));
     const gap = 14 * ratio;
     const paint = this.context;
     paint.strokeStyle = LINE;
@@ -252,12 +333,16 @@ export class PlaneView {
     const axes = this.way(volume);
     const { width, height } = this.canvas;
     const { left, right, top, bottom } = axes.letters;
-    const place = index === null ? "outside" : `${index + 1} / ${volume.geometry.shape[axes.through]}`;
-    const before = this.source === "original" ? "before" : state.compare ? "after" : "";
-    this.word(`${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${before}`, 8 * ratio, 15 * ratio, ratio);
+    const place = index === null ? "outside" : `${"zyx"[axes.through]} ${index} of 0-${volume.geometry.shape[axes.through] - 1}`;
+    const name = state.compare ? state.facts?.beside?.[this.source === "beside" ? 1 : 0] ?? "" : "";
+    this.word(`${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${name.length > 28 ? `${name.slice(0, 27)}…` : name}`, 8 * ratio, 15 * ratio, ratio);
     this.word(place, 8 * ratio, 31 * ratio, ratio);
+    if (index !== null && state.slab !== "off" && !state.coming) {
+      const [first, end] = slabRange(volume, axes, index, state.slabMm);
+      this.word(`${SLABS[state.slab]} ${state.slabMm} mm, ${"zyx"[axes.through]} ${first}-${end - 1}`, 8 * ratio, 47 * ratio, ratio);
+    }
     this.word(left, 8 * ratio, height / 2, ratio);
-    this.word(right, width - 8 * ratio, height / 2, ratio, INK, "right");
+    this.word(right, width - 20 * ratio, height / 2, ratio, INK, "right");
     this.word(top, width / 2, 15 * ratio, ratio, INK, "center");
     this.word(bottom, width / 2, height - 8 * ratio, ratio, INK, "center");
     const bar = 50 * this.scale();

@@ -1,41 +1,67 @@
-// What the mouse does on a plane: crosshair, window, measure, pan; the wheel goes through the slices.
+// What mouse, pen and finger do on a plane: crosshair, slices, window, measure, pan; the wheel goes through the slices.
 
 import { distance, type Triple } from "./geometry";
 import { views, type PlaneView } from "./plane";
-import { change, state } from "./state";
+import { change, state, type Tool } from "./state";
+import { Fingers, STILL_PX } from "./touch";
 
-type Drag = "crosshair" | "window" | "measure" | "pan";
+type Drag = Tool | "pan";
+
+/** A drag through the slices: so many pixels are one. */
+const SLICE_PX = 6;
 
 export function listen(view: PlaneView, redraw: () => void, maximize: (id: string) => void): void {
   const { canvas } = view;
   let drag: Drag | null = null;
   let last: [number, number] = [0, 0];
   let from: Triple | null = null;
+  let rolled = 0;
+  let pressed: [number, number] = [0, 0];
+  let touched = -Infinity;
+  const fingers = new Fingers(view, redraw, () => maximize(view.section.id));
 
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  canvas.addEventListener("pointerenter", () => change({ plane: view.plane }));
+  canvas.addEventListener("pointerenter", () => change({ plane: view.plane, side: view.source }));
   canvas.addEventListener("pointerleave", () => change({ pointer: null }));
-  canvas.addEventListener("dblclick", () => { if (state.tool === "crosshair") maximize(view.section.id); });
+  canvas.addEventListener("dblclick", (event) => {
+    // Fingers tap twice in a way of their own, and the browser may tell it as a double click too.
+    if (event.timeStamp - touched > 1000 && (state.tool === "crosshair" || state.tool === "slices")) maximize(view.section.id);
+  });
 
   canvas.addEventListener("pointerdown", (event) => {
     const world = view.world(event.offsetX, event.offsetY);
     if (!world) return;
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
+    if (event.pointerType === "touch") touched = event.timeStamp;
+    if (fingers.press(event)) {
+      if (from) finish(from);
+      drag = from = null;
+      return;
+    }
     drag = event.button === 2 ? "window" : event.button === 1 || event.shiftKey ? "pan" : state.tool;
     last = [event.clientX, event.clientY];
     if (event.button === 1) event.preventDefault();
-    if (drag === "crosshair") change({ crosshair: world });
-    if (drag === "measure") from = world;
+    rolled = 0;
+    pressed = last;
+    if (drag === "crosshair") view.moveTo(world);
+    if (drag === "measure" || drag === "circle") from = world;
   });
 
   canvas.addEventListener("pointermove", (event) => {
     const world = view.world(event.offsetX, event.offsetY);
     change({ pointer: world });
+    if (fingers.move(event)) return;
     if (!drag || !world) return;
     const [dx, dy] = [event.clientX - last[0], event.clientY - last[1]];
     last = [event.clientX, event.clientY];
-    if (drag === "crosshair") change({ crosshair: world });
+    if (drag === "crosshair") view.moveTo(world);
+    if (drag === "slices") {
+      rolled -= dy / SLICE_PX;
+      const count = Math.trunc(rolled);
+      rolled -= count;
+      go(view, count);
+    }
     if (drag === "window") shiftWindow(dx, dy);
     if (drag === "pan") {
       const view_ = views[view.plane];
@@ -43,11 +69,17 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
       view_.pan = [view_.pan[0] + dx * mm, view_.pan[1] + dy * mm];
       redraw();
     }
-    if (drag === "measure" && from) stretch(view, from, world);
+    if (from) stretch(view, from, world, drag === "circle");
   });
 
   const end = (event: PointerEvent) => {
-    if (drag === "measure" && from) finish(from);
+    if (event.pointerType === "touch") touched = event.timeStamp;
+    fingers.lift(event);
+    if (from) finish(from);
+    if (drag === "slices" && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < STILL_PX) {
+      const world = view.world(event.offsetX, event.offsetY);
+      if (world) view.moveTo(world);
+    }
     drag = from = null;
     if (canvas.hasPointerCapture(event.pointerId)) canvas.releasePointerCapture(event.pointerId);
   };
@@ -63,9 +95,14 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
     if (count === 0) return;
     turned = 0;
     if (event.ctrlKey) return zoom(view, count > 0 ? 1 / 1.15 : 1.15, redraw);
-    const world = view.step(-count);
-    if (world) change({ crosshair: world });
+    go(view, -count);
   }, { passive: false });
+}
+
+/** Go through the slices. */
+export function go(view: PlaneView, count: number): void {
+  const world = count === 0 ? null : view.step(count);
+  if (world) view.moveTo(world);
 }
 
 /** To the right is wider, down is brighter (a lower center); the step grows with the width. */
@@ -86,10 +123,10 @@ export function zoom(view: PlaneView, factor: number, redraw: () => void): void 
 let stretching = false;
 
 /** The measure under way is the last of the list. */
-function stretch(view: PlaneView, from: Triple, to: Triple): void {
+function stretch(view: PlaneView, from: Triple, to: Triple, circle: boolean): void {
   const kept = stretching ? state.measures.slice(0, -1) : state.measures;
   stretching = true;
-  change({ measures: [...kept, { plane: view.plane, from, to }] });
+  change({ measures: [...kept, { plane: view.plane, from, to, circle }] });
 }
 
 function finish(from: Triple): void {

@@ -15,6 +15,19 @@ export interface Scene {
   draw(): void;
 }
 
+/** The orientation cube without colors: blue, red and the others have a meaning in the planes. */
+function grayCube({ gl, orientCubeShaderVAO }: Niivue): void {
+  gl.bindVertexArray(orientCubeShaderVAO);
+  gl.bindBuffer(gl.ARRAY_BUFFER, gl.getVertexAttrib(1, gl.VERTEX_ATTRIB_ARRAY_BUFFER_BINDING) as WebGLBuffer);
+  const corners = new Float32Array(gl.getBufferParameter(gl.ARRAY_BUFFER, gl.BUFFER_SIZE) as number / 4);
+  gl.getBufferSubData(gl.ARRAY_BUFFER, 0, corners);
+  for (let at = 0; at + 6 <= corners.length; at += 6) { // a place, then red, green, blue
+    corners.fill(0.3 * corners[at + 3] + 0.59 * corners[at + 4] + 0.11 * corners[at + 5], at + 3, at + 6);
+  }
+  gl.bufferSubData(gl.ARRAY_BUFFER, 0, corners);
+  gl.bindVertexArray(null);
+}
+
 export async function createScene(canvas: HTMLCanvasElement): Promise<Scene> {
   const view = new Niivue({
     logLevel: "silent" as never, backColor: [0, 0, 0, 1], sliceType: SLICE_TYPE.RENDER, show3Dcrosshair: false, crosshairWidth: 0,
@@ -23,6 +36,7 @@ export async function createScene(canvas: HTMLCanvasElement): Promise<Scene> {
     showLegend: false, loadingText: "",
   });
   await view.attachToCanvas(canvas);
+  grayCube(view);
 
   const empty = () => {
     for (const volume of [...view.volumes]) view.removeVolume(volume);

@@ -6,7 +6,8 @@ import { change, element, make, state, watch } from "./state";
 interface Order { label: string; of: (row: ScanRow) => string | number | null }
 
 const ORDERS: Record<string, Order> = {
-  name: { label: "Name", of: (row) => row.name },
+  name: { label: "Name", of: (row) => row.title },
+  id: { label: "Scan id", of: (row) => row.name },
   status: { label: "Status", of: (row) => row.status },
   risk: { label: "Risk", of: (row) => row.risk },
   nodules: { label: "Nodules", of: (row) => row.nodules },
@@ -79,12 +80,13 @@ function compare(a: string | number | null, b: string | number | null): number {
 }
 
 function text(row: ScanRow): string {
-  return [row.name, row.status, row.reason, ...row.flags, ...row.label_maps, row.review?.verdict, row.review?.comment].join(" ").toLowerCase();
+  return [row.title, row.name, row.series, row.dataset, row.risk_words, row.status, row.reason, ...row.flags, ...row.label_maps, row.review?.verdict, row.review?.comment].join(" ").toLowerCase();
 }
 
 function line(row: ScanRow): HTMLLIElement {
   const item = make("li");
   item.dataset.id = row.id;
+  item.dataset.name = row.name;
   item.tabIndex = 0;
   if (row.thumbnail) {
     const image = make("img");
@@ -97,15 +99,19 @@ function line(row: ScanRow): HTMLLIElement {
   const verdict = row.review?.verdict ? { accept: "✓ accepted", reject: "✗ rejected" }[row.review.verdict] : "";
   const status = make("p", "", "small");
   status.append(make("span", row.status, good ? "good" : "bad"));
+  if (row.viewable && row.risk_words && row.risk_words !== row.status) status.append(` · ${row.risk_words}`);
   const current = row.review?.current !== false;
   if (verdict) status.append(" · ", make("span", current ? verdict : `${verdict[0]} before`, current ? (row.review?.verdict === "accept" ? "good" : "bad") : ""));
   if (verdict && !current) status.title = "The review is of an earlier output of this scan";
   if (row.nodules) status.append(` · ${row.nodules} nodule${row.nodules > 1 ? "s" : ""}`);
   if (row.label_maps.length) status.append(` · ${row.label_maps.length} label map${row.label_maps.length > 1 ? "s" : ""}`);
-  const name = make("p", row.name, "name");
+  const name = make("p", row.title, "name");
+  const origin = [row.title === row.name ? "" : row.name, row.dataset].filter(Boolean).join(" · ");
+  const id = make("p", origin, "small id");
   const flags = make("p", good ? row.flags.join(", ") : row.reason, "small");
-  for (const part of [name, flags]) part.title = part.textContent;
-  item.append(name, status, flags);
+  for (const part of [name, id, flags]) part.title = part.textContent;
+  if (row.series) id.title = `${origin}\nseries ${row.series}`;
+  item.append(name, id, status, flags);
   item.addEventListener("click", () => open(row));
   item.addEventListener("keydown", (event) => { if (event.key === "Enter") open(row); });
   return item;

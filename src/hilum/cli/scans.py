@@ -210,6 +210,7 @@ def view(
     roi: cli.options.Regions = None,
     detections: Path | None = None,
     original: Path | None = None,
+    beside: Path | None = None,
     series: cli.options.Series = "",
     phase: cli.options.Phase = "",
     volume: cli.options.VolumeNumber = None,
@@ -225,12 +226,12 @@ def view(
     Parameters
     ----------
     source
-        A DICOM folder, a volume file, or an output folder of 'hilum run'.
+        A DICOM folder, a volume file, an output folder of 'hilum run', or one of its scans, OUT/scans/ID.
     annotations
         For one scan: a table of nodules (.csv), a list of boxes (.json), or a LIDC-IDRI reading in .xml.
     labels
-        For one scan: a file with a label map; NAME=FILE names it. Or a DICOM structure set or segmentation. May be
-        repeated.
+        A mask or label map to show, such as a prediction; NAME=FILE names it. For an output folder: a folder of them,
+        called as the scans. For one scan also a DICOM structure set or segmentation. May be repeated.
     label_grid
         Place label maps by their geometry, or voxel on voxel if their files state none.
     roi
@@ -240,6 +241,8 @@ def view(
         diameter_mm if known.
     original
         For an output folder: the input of that run, to compare with the result.
+    beside
+        Another scan beside a scan, or another output folder beside an output folder, series by series.
     port
         Port on 127.0.0.1; 0 for any free port.
     host_name
@@ -263,6 +266,6 @@ def view(
     server.check(host_name)
     given = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     given |= {"annotations": annotations, "columns": table_columns(table)}
-    given |= {"original": original, "detections": detections}
+    given |= {"original": original, "beside": beside, "detections": detections}
     opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **given)
     server.serve(opened, port=port, browser=browser, host_names=host_name, ready=ready, again=again, failed=failed)

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
-from hilum.viewer import reviews, scan_view, sources
+from hilum.viewer import reviews, scan_view, sources, volume_stream
 from hilum.volume import Volume
 
 PAGE = Path(__file__).parent / "page"
@@ -103,11 +103,11 @@ class Endpoints:
         name, _, suffix = request.path_params["file"].partition(".")
         content, media_type = None, "model/stl"
         label = scan_view.LABEL.fullmatch(name)
-        if suffix == "nii" and (name in {"ct", "original", "lungs", "nodules"} or label):
+        if suffix == "nii" and (name in {"ct", "beside", "lungs", "nodules", *scan_view.TISSUES} or label):
             with self._cache.open(number) as scan:
-                volume = scan.volume(name)
+                volume = scan.sent(name)
             if volume is not None:
-                return _nifti(volume)
+                return _nifti(volume, volume_stream.first_slice(request.query_params.get("first", "0"), volume))
         elif suffix == "stl" and (name in scan_view.SURFACES or label):
             with self._cache.open(number) as scan:
                 content = scan.surface(name)
@@ -183,8 +183,8 @@ async def _read_body(request: Request) -> bytes | None:
     return body
 
 
-def _nifti(volume: Volume) -> Response:
+def _nifti(volume: Volume, first: int) -> Response:
     size = volume.array.size * (volume.array.itemsize if volume.array.dtype.str[1:] in {"i2", "f4"} else 1)
-
-    headers = {"content-length": str(scan_view.HEADER_BYTES + size)}
-    return StreamingResponse(scan_view.nifti_chunks(volume), headers=headers, media_type="application/octet-stream")
+    headers = {"content-length": str(volume_stream.HEADER_BYTES + size)}
+    chunks = volume_stream.nifti_chunks(volume, first=first)
+    return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,19 @@ def make_overlays(label_maps: Mapping[str, LabelMap]) -> tuple[Overlay, ...]:
     return tuple(_overlay(name, label_maps[name], colors) for name, colors in numbers.items())
 
 
-def read_overlays(folder: Path, record: ScanRecord) -> tuple[Overlay, ...]:
-    """Read the label maps of a finished scan one after another, so that memory holds one whole map at a time."""
-    numbers = number_colors({name: one.values for name, one in record.label_maps.items()})
+def read_overlays(
+    folder: Path, record: ScanRecord, given: Mapping[str, LabelMap] = MappingProxyType({})
+) -> tuple[Overlay, ...]:
+    """Read the label maps of a finished scan one after another, so that memory holds one whole map at a time.
+
+    Those that are given are shown with them. They are on the scan's grid, and have other names.
+    """
+    stored = {name: one.values for name, one in record.label_maps.items()}
     overlays = []
-    for name, colors in numbers.items():
-        if (volume := read_stored(folder, record, f"{LABELS}/{name}")) is not None:
+    for name, colors in number_colors(stored | {name: one.values for name, one in given.items()}).items():
+        if name in given:
+            overlays.append(_overlay(name, given[name], colors))
+        elif (volume := read_stored(folder, record, f"{LABELS}/{name}")) is not None:
             label_map = LabelMap(Mask(volume.array, volume.geometry), record.label_maps[name].values)
             overlays.append(_overlay(name, label_map, colors))
     return tuple(overlays)
@@ -122,16 +130,20 @@ def label_files(
         if not path.exists():
             raise MissingInputError("there is no such label map", where=path, do="check --labels")
         if is_volume(path):
-            stem, own = (one.name.removesuffix(suffix_of(one)) for one in (path, source))
-            begins = stem.startswith((f"{own}.", f"{own}_", f"{own}-"))
-            rest = stem[len(own) + 1 :] if begins else stem
-            files.append(LabelFile(path, "map", map_name(name or rest), grid=grid))
+            files.append(map_file(path, name, source.name.removesuffix(suffix_of(source)), grid=grid))
         elif path.is_file() and not name and regions_alone(path):
             inputs.append(path)
         else:
             do = "give a file of NIfTI, NRRD or MetaImage, or a DICOM structure set or segmentation"
             raise UnsupportedError("is no label map that hilum reads", where=path, do=do)
     return files + (_regions(inputs, scan, rois or ("*",)) if rois or len(inputs) > 1 else [])
+
+
+def map_file(path: Path, name: str, scan_name: str, *, grid: LabelGrid) -> LabelFile:
+    """A volume file as a label map; without a name it is called as its file, without the scan's name in front."""
+    stem = path.name.removesuffix(suffix_of(path))
+    begins = stem.startswith((f"{scan_name}.", f"{scan_name}_", f"{scan_name}-"))
+    return LabelFile(path, "map", map_name(name or (stem[len(scan_name) + 1 :] if begins else stem)), grid=grid)
 
 
 def _regions(inputs: Sequence[Path], scan: Scan, rois: Sequence[str]) -> list[LabelFile]:

@@ -1,7 +1,8 @@
 """One scan in the forms that the page reads: volumes as NIfTI, surfaces as STL, and facts as JSON."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -9,33 +10,36 @@ from typing import Any
 
 import numpy as np
 
-from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
+from hilum.errors import InputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.read_options import DEFAULT, ReadOptions
-from hilum.io.volumes.nifti import pack_header
 from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.io.volumes.placement import GridRecord
-from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs import fallback, segment
 from hilum.ops.nodules.masks import mask_nodules
+from hilum.ops.rendering import body_cells, lung_cells
 from hilum.ops.surfaces import Mesh, label_surface, surfaces
 from hilum.outputs import records, store
 from hilum.outputs.findings import finished_status
 from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
 from hilum.scan import Scan
-from hilum.scan_ref import ScanRef
+from hilum.viewer.beside import Beside, hu_of_run
+from hilum.viewer.described import Fields, header_fields, start_place
 from hilum.viewer.label_overlays import Overlay, make_overlays
+from hilum.viewer.volume_stream import HEADER_BYTES, cut_to_labels
 from hilum.volume import Mask, Volume
-
-HEADER_BYTES = 352  # offset of the voxels in a NIfTI file
-
-CHUNK_BYTES = 1 << 22
 
 LABEL = re.compile(r"label-(\d{1,4})(?:-(\d{1,3}))?")  # the number of a label map, and the value of a label
 
 SURFACES = {"right": "right lung", "left": "left lung", "lungs": "lungs", "nodules": "nodule"}
 """Surfaces and the start of their meshes' names; ``lungs`` for a mask without sides."""
+
+TISSUES = ("bones", "vessels")
+"""Small volumes that are drawn in 3-D: the patient without the table, and the inside of the lungs."""
+
+WALL_MM = 3.0
+"""What lies so near under the surface of the lungs is left out of the vessels: their wall."""
 
 
 @dataclass(eq=False)
@@ -50,32 +54,40 @@ class ScanView:
         Unit of the voxels of ``scan.ct``.
     facts : dict
         Nodules, notes and measurements.
-    original : ScanRef or None
-        The input that the scan was made from.
+    beside : Beside or None
+        What is shown beside the scan.
     sha256 : str
         SHA-256 of its ``scan.json``; empty for a scan that belongs to no run.
     overlays : tuple of Overlay
         Its label maps; number k of them is the volume ``label-k``, its value v the surface ``label-k-v``.
     read : ReadOptions
         How the run read its input.
+    dilated_mm : float
+        By how much the lungs were dilated.
     """
 
     scan: Scan
     unit: str
     facts: dict[str, Any]
-    original: ScanRef | None = None
+    beside: Beside | None = None
     sha256: str = ""
     overlays: tuple[Overlay, ...] = ()
     read: ReadOptions = DEFAULT
+    dilated_mm: float = 0.0
     made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
-        """``ct``, ``original``, ``lungs``, ``nodules`` or ``label-0``, ``label-1``, ..."""
+        """``ct``, ``beside``, ``lungs``, ``nodules``, `TISSUES` or ``label-0``, ``label-1``, ..."""
         if label := LABEL.fullmatch(name):
             return self.overlays[int(label[1])].mask if not label[2] and int(label[1]) < len(self.overlays) else None
         if name not in self.made:
             self.made[name] = self._make(name)
         return self.made[name]
+
+    def sent(self, name: str) -> Volume | None:
+        """A volume as it is sent: of lungs and nodules the box around their labels."""
+        volume = self.volume(name)
+        return cut_to_labels(volume) if volume is not None and name in {"lungs", "nodules"} else volume
 
     def _make(self, name: str) -> Volume | None:
         scan = self.scan
@@ -86,11 +98,24 @@ class ScanView:
             return mask if mask.array.any() else None
         if name == "nodules" and scan.nodule_mask is None and scan.nodules:
             return mask_nodules(scan.ct.geometry, scan.nodules)
-        if name == "original" and self.original is not None:
-            from hilum.datasets import DATASETS
-
-            return as_hu(DATASETS[self.original.dataset].load(self.original, options=self.read).ct)
+        if name == "beside" and self.beside is not None:
+            return as_hu(self.beside.load(self.read))
+        if name in TISSUES:
+            return self._tissue(name)
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
+
+    def _tissue(self, name: str) -> Volume | None:
+        ct = self.scan.ct
+        if self.unit != store.HU:
+            raise UnsupportedError("a 3-D view of tissue needs HU")
+        if ct.array.dtype != np.int16:
+            hu = np.nan_to_num(ct.array, nan=-1024.0).clip(-32768, 32767)
+            ct = Volume(np.rint(hu).astype(np.int16), ct.geometry)
+        if name == "bones":
+            return body_cells(ct)
+        if (lungs := self.volume("lungs")) is None:
+            return None
+        return lung_cells(ct, Mask(lungs.array, lungs.geometry), margin_mm=WALL_MM + self.dilated_mm)
 
     def surface(self, name: str) -> bytes | None:
         """``right``, ``left``, ``lungs``, ``nodules`` or ``label-0-1`` as STL, RAS mm."""
@@ -116,23 +141,31 @@ class ScanView:
                 stl[surface] = _stl(parts)
         return stl
 
+    @cached_property
+    def _start(self) -> dict[str, Any]:
+        return start_place(self.scan, self.facts["nodules"])
+
     def page_facts(self, number: int) -> dict[str, Any]:
         """Facts about the scan for the page; lungs are listed even if they are not segmented yet."""
         base = f"api/scans/{number}"
         scan = self.scan
         lungs = scan.lungs is not None or (self.unit == store.HU and scan.ct.array.dtype == np.int16)
-        available = {"ct": True, "original": self.original is not None, "lungs": lungs,
+        available = {"ct": True, "beside": self.beside is not None, "lungs": lungs,
                      "nodules": scan.nodule_mask is not None or bool(scan.nodules)}  # fmt: skip
         volumes = {k: self._volume_facts(k, f"{base}/{k}.nii") if yes else None for k, yes in available.items()}
         one_label = scan.lungs is not None and not (scan.lungs.array == 2).any()
-        names = {"right": lungs and not one_label, "left": lungs and not one_label, "lungs": lungs and one_label,
+        parts = {"right": lungs and not one_label, "left": lungs and not one_label, "lungs": lungs and one_label,
                  "nodules": lungs and bool(scan.nodules)}  # fmt: skip
-        urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in names.items()}
+        surface_urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in parts.items()}
         grid = GridRecord.of(scan.ct.geometry)
         geometry = {name: getattr(grid, name) for name in ("shape", "spacing", "origin", "direction")}
         maps = [self._overlay_facts(k, base) for k in range(len(self.overlays))]
-        facts = {**self.facts, "label_maps": maps}
-        return {**all_visible(facts), "geometry": geometry, "volumes": volumes, "surfaces": urls}
+        names = None if self.beside is None else self.beside.names
+        facts = {**self.facts, "label_maps": maps, "start": self._start, "beside": names}
+        tissues = {"bones": self.unit == store.HU, "vessels": lungs and self.unit == store.HU}
+        tissue_urls = {name: f"{base}/{name}.nii" if yes else None for name, yes in tissues.items()}
+        urls = {"surfaces": surface_urls, "tissues": tissue_urls}
+        return {**all_visible(facts), "geometry": geometry, "volumes": volumes, **urls}
 
     def _overlay_facts(self, number: int, base: str) -> dict[str, Any]:
         """Names, volumes and colors of a label map, and the addresses of its box and surfaces."""
@@ -146,17 +179,24 @@ class ScanView:
         return {"name": one.name, "volume": box, "labels": labels}
 
     def _volume_facts(self, name: str, url: str) -> dict[str, Any] | None:
-        """Address, size and unit of a volume; reads the original, because the page needs its size."""
-        volume = self.volume("original") if name == "original" else self.scan.ct
+        """Address, size and unit of a volume; of a mask less may be sent. ``first`` is the slice to begin with.
+
+        Reads the volume beside the scan, because the page needs its size.
+        """
+        volume = self.volume("beside") if name == "beside" else self.scan.ct
         if volume is None:
             return None
-        size = volume.array.size * (volume.array.itemsize if name in {"ct", "original"} else 1)
-        unit = {"ct": self.unit, "original": store.HU}.get(name)
-        return {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
+        size = volume.array.size * (volume.array.itemsize if name in {"ct", "beside"} else 1)
+        unit = {"ct": self.unit, "beside": store.HU}.get(name)
+        facts = {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
+        if name == "ct":
+            start = float(volume.geometry.world_to_index(self._start["world"])[0])
+            facts["first"] = min(max(round(start), 0), volume.shape[0] - 1)
+        return facts
 
 
-def view_of_input(scan: Scan) -> ScanView:
-    """Show a scan as it was read; its label maps lie on its grid."""
+def view_of_input(scan: Scan, *, more_fields: Fields = ()) -> ScanView:
+    """Show a scan as it was read, and header fields that it does not keep; its label maps lie on its grid."""
     ct = as_hu(scan.ct)
     nodules = []
     for number, nodule in enumerate(scan.nodules, 1):
@@ -167,6 +207,7 @@ def view_of_input(scan: Scan) -> ScanView:
         nodules.append({**where, **unknown, "readers": readers, "scores": dict(nodule.scores)})
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
+    facts["header"] = [*header_fields(scan.series_uid, scan.acquisition, ct.geometry), *more_fields]
     run = {"status": finished_status(note.code for note in scan.notes), "recipe": None, "doubt": "", "scan_sha256": ""}
     return ScanView(replace(scan, ct=ct, label_maps={}), store.HU, facts | run, overlays=make_overlays(scan.label_maps))
 
@@ -179,22 +220,20 @@ def view_of_finished(
     overlays: tuple[Overlay, ...],
     doubt: str,
     recipe: str,
-    original: ScanRef | None,
+    beside: Beside | None,
 ) -> ScanView:
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
-    ct, unit, read = scan.ct, record.unit, DEFAULT
-    try:
+    read, dilated = DEFAULT, 0.0
+    with suppress(RecipeError):
         parsed = parse_recipe(recipe)
-        step, read = parsed.intensity, ReadOptions.of_recipe(parsed.read)
-        if unit == store.UNIT_RANGE:
-            scale = UnitRange(step.lower, step.upper, step.mean)
-            ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), store.HU
-    except RecipeError:
-        ct = as_hu(ct)
+        read, dilated = ReadOptions.of_recipe(parsed.read), parsed.lungs.dilate_mm
+    # A scan without its run does not say what it was scaled from.
+    ct, unit = hu_of_run(scan.ct, record.unit, recipe) if recipe else (scan.ct, record.unit)
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
+    facts["header"] = header_fields(record.series_uid, record.acquisition, record.source_geometry.to_geometry())
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    return ScanView(replace(scan, ct=ct), unit, facts | run, original, sha256, overlays, read)
+    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, beside, sha256, overlays, read, dilated)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:
@@ -220,29 +259,9 @@ def _stl(meshes: Sequence[Mesh]) -> bytes:
 
 
 def as_hu(ct: Volume) -> Volume:
-    """Convert a volume to a type that the page reads: int16 stays, everything else becomes float32."""
-    return ct if ct.array.dtype == np.int16 else Volume(ct.array.astype(np.float32), ct.geometry)
-
-
-def nifti_chunks(volume: Volume) -> Iterator[bytes]:
-    """Write a volume as an uncompressed NIfTI-1 file, in chunks.
-
-    Parameters
-    ----------
-    volume : Volume
-        int16, float32, or labels up to 255.
-
-    Yields
-    ------
-    bytes
-    """
-    array = volume.array
-    if array.dtype.kind != "f" and array.dtype != np.int16:
-        if array.size and not 0 <= array.min() <= array.max() <= 255:
-            raise HilumError("a mask has labels above 255")
-        array = array.astype(np.uint8, copy=False)
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    yield pack_header(volume.geometry, array.dtype.str[1:], "") + bytes(4)
-    flat = memoryview(array.reshape(-1).view(np.uint8).data)
-    for start in range(0, len(flat), CHUNK_BYTES):
-        yield bytes(flat[start : start + CHUNK_BYTES])
+    """Convert a volume to a type that the page reads: int16 and float32 stay, everything else becomes float32."""
+    return (
+        ct
+        if ct.array.dtype in {np.dtype(np.int16), np.dtype(np.float32)}
+        else Volume(ct.array.astype(np.float32), ct.geometry)
+    )

@@ -1,6 +1,5 @@
 """What the viewer shows: one scan, or the scans of a run, each with a number as its id."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,28 +11,29 @@ import hilum
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError
 from hilum.io.annotations.detections import PointTables, read_detections
 from hilum.io.annotations.table_rows import TableColumns
-from hilum.io.files import read_small
 from hilum.io.labels.attach import attach_labels
 from hilum.io.read_options import ReadOptions
 from hilum.io.volumes.formats import stem_of
 from hilum.ops.nodules.axes import note_axes
-from hilum.outputs import checksums, findings, ledger, parts, records
-from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, record_sha256
+from hilum.outputs import findings, ledger, parts, records
+from hilum.outputs.finished import RECORD, check_files, record_sha256, scans_folder
 from hilum.outputs.folder import recipe_text
+from hilum.outputs.scans_index import Origin, read_origins
 from hilum.pipeline import place_label_maps
 from hilum.recipes import Recipe
-from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
 from hilum.runs.run import open_run
 from hilum.runs.run_scan import RunScan
-from hilum.scan import Scan
-from hilum.scan_ref import LabelGrid, ScanRef
+from hilum.scan import Note, Scan
+from hilum.scan_ref import LabelFile, LabelGrid
+from hilum.viewer.beside import Beside, inputs_beside, run_beside, scan_beside
+from hilum.viewer.checked import check_record
+from hilum.viewer.described import Fields, grid_row, run_row, scan_row, series_fields
 from hilum.viewer.detections import of_series, shown_detections
+from hilum.viewer.given_masks import masks_of_scans, read_masks
 from hilum.viewer.label_overlays import label_files, read_overlays
 from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
-
-CHANGED = "changed"  # the flag of a scan whose `scan.json` does not match the ledger; the scan is not shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +66,14 @@ class Source:
         The text of its ``recipe.toml``.
     scan : Scan or None
         The one scan, if the source is not a run.
-    originals : mapping of str to ScanRef
-        The input of the run's scans, by scan id, if it was given.
+    beside : mapping of str to Beside
+        What is shown beside the scans, by their names.
     detections : (Path, PointTables) or None
         A detector's table of marks, and what it holds.
+    header : list of (str, str)
+        Header fields of the one scan besides those that every scan has.
+    masks : mapping of str to tuple of LabelFile
+        The masks that the user gave for finished scans, by scan id.
     """
 
     name: str
@@ -77,8 +81,10 @@ class Source:
     run: Path | None = None
     recipe: str | None = None
     scan: Scan | None = None
-    originals: Mapping[str, ScanRef] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
     detections: tuple[Path, PointTables] | None = None
+    header: Fields = field(default_factory=list)
+    masks: Mapping[str, tuple[LabelFile, ...]] = field(default_factory=dict)
 
     def session(self, reviews: Mapping[str, Review]) -> dict[str, Any]:
         """The first JSON document that the page reads."""
@@ -106,7 +112,9 @@ class Source:
         """Read a scan and check its files against their checksums; slow."""
         item = self.items[number]
         if self.scan is not None:
-            return self._with_detections(view_of_input(self.scan), item.name)
+            view = view_of_input(self.scan, more_fields=self.header)
+            view = replace(view, beside=self.beside.get(item.name))
+            return self._with_detections(view, item.name)
         if item.folder is None:
             raise MissingInputError("this scan has no output", where=item.name, do="see the run's ledger")
         record, sha256, doubt = self._checked(item, item.folder)
@@ -114,13 +122,14 @@ class Source:
             check = pool.submit(check_files, item.folder, record)
             try:
                 scan = RunScan(item.folder).scan(label_maps=False)
-                overlays = read_overlays(item.folder, record)
+                given, notes = read_masks(self.masks.get(item.name, ()), scan, list(record.label_maps))
+                overlays = read_overlays(item.folder, record, given)
             finally:
                 check.result()  # if both fail, this error has the cause
-        original = self.originals.get(item.name)
+        beside = self.beside.get(item.name)
         told = {"doubt": doubt, "recipe": self.recipe or ""}
-        view = view_of_finished(scan, record, sha256, overlays=overlays, original=original, **told)
-        return self._with_detections(view, item.name)
+        view = view_of_finished(scan, record, sha256, overlays=overlays, beside=beside, **told)
+        return self._with_detections(_with_notes(view, notes), item.name)
 
     def _with_detections(self, view: ScanView, name: str) -> ScanView:
         """Give the page the marks of the table; None without a table."""
@@ -130,8 +139,7 @@ class Source:
         scan = view.scan
         names = (scan.series_uid, name, stem_of(Path(name)))
         shown, notes = shown_detections(tables, names, scan.ct.geometry, scan.nodules, table=table)
-        told = [*view.facts["notes"], *({"code": note.code, "text": note.text} for note in notes)]
-        return replace(view, facts={**view.facts, "detections": shown, "notes": told})
+        return _with_notes(replace(view, facts={**view.facts, "detections": shown}), notes)
 
     def thumbnail(self, number: int) -> bytes | None:
         """The PNG preview of a finished scan."""
@@ -147,24 +155,9 @@ class Source:
         return check_record(folder, None if self.run is None else ledger.read_ledger(self.run).get(item.name))
 
 
-def check_record(folder: Path, row: ledger.Row | None) -> tuple[records.ScanRecord, str, str]:
-    """Read ``scan.json`` in a finished scan's folder and compare it with the scan's ledger row.
-
-    Refuses a file that is missing, damaged, of another scan, or not the one that the ledger names. Returns the record,
-    its SHA-256, and why it could not be checked; empty if it was.
-    """
-    path = folder / "scan.json"
-    raw = read_small(path, limit=MAX_RECORD_BYTES)
-    sha256 = hashlib.sha256(raw).hexdigest()
-    if row is not None and row.scan_sha256 not in ("", sha256):
-        raise FormatError("does not match the checksum in the ledger", where=path, do=checksums.RERUN, code="checksum")
-    if (record := decode_record(raw)) is None:
-        raise FormatError("is not a record of a scan", where=path, do=checksums.RERUN)
-    if record.scan_id != folder.name:
-        raise FormatError("is the record of another scan", where=path, do=checksums.RERUN, code="checksum")
-    if row is None:
-        return record, sha256, "the ledger does not list this scan"
-    return record, sha256, "" if row.scan_sha256 else "the ledger has no checksum for this scan"
+def _with_notes(view: ScanView, notes: Sequence[Note]) -> ScanView:
+    told = [*view.facts["notes"], *({"code": note.code, "text": note.text} for note in notes)]
+    return replace(view, facts={**view.facts, "notes": told})
 
 
 def open_source(
@@ -176,6 +169,7 @@ def open_source(
     label_grid: LabelGrid = "world",
     rois: Sequence[str] = (),
     original: Path | None = None,
+    beside: Path | None = None,
     detections: Path | None = None,
     **options: Any,
 ) -> Source:
@@ -184,19 +178,22 @@ def open_source(
     Parameters
     ----------
     path : Path
-        A DICOM folder, a volume file, or the output folder of a run.
+        A DICOM folder, a volume file, the output folder of a run, or the folder of one of its scans, ``OUT/scans/ID``.
     annotations : Path, optional
         A table of nodules or readings, for one scan.
     columns : TableColumns, optional
         For one scan: its annotations, as in `hilum.read`.
     labels : sequence of str
-        For one scan: its label maps, as `hilum.viewer.label_overlays.label_files` takes them.
+        The label maps to show: for one scan as `hilum.viewer.label_overlays.label_files` takes them, for a run or a
+        finished scan as `hilum.viewer.given_masks.masks_of_scans` does.
     label_grid : {"world", "voxels"}
         Place label maps by their geometry, or voxel on voxel.
     rois : sequence of str
         For one scan: the regions of DICOM structure sets and segmentations to show.
     original : Path, optional
         For a run: its input, to compare with the result.
+    beside : Path, optional
+        For a run another run, for a scan another scan, to compare with it.
     detections : Path, optional
         A detector's table of marks, as `hilum.io.annotations.detections.read_detections` takes it.
     **options
@@ -212,12 +209,18 @@ def open_source(
         If there is nothing to show, or a label map cannot be read or does not belong to the scan.
     """
     marks = None if detections is None else (detections, read_detections(detections))
-    if (path / ledger.NAME).is_file():
-        if annotations is not None or columns is not None or labels or rois or ReadOptions(**options) != ReadOptions():
-            what = "a run has its own nodules, label maps and scans"
-            do = "leave out --annotations, --labels, --roi and the options of reading a scan"
+    if (path / ledger.NAME).is_file() or (path / RECORD).is_file():
+        if annotations is not None or columns is not None or rois or ReadOptions(**options) != ReadOptions():
+            what = "a run has its own nodules, regions and scans"
+            do = "leave out --annotations, --roi and the options of reading a scan"
             raise InputError(what, where=path, do=do)
-        run = _open_run(path, original)
+        run = _open_run(path, labels, label_grid)
+        if original is not None and beside is not None:
+            raise InputError("--original and --beside exclude each other", do="give one of them", code="option")
+        if original is not None:
+            run = replace(run, beside=inputs_beside(original))
+        if beside is not None:
+            run = replace(run, beside=run_beside(path, beside, {item.name: item.uid for item in run.items}))
         return replace(run, detections=_of_run(marks, run)) if marks is not None else run
     if original is not None:
         what = "an original can only be compared with a finished run"
@@ -225,14 +228,16 @@ def open_source(
     scan = hilum.read(path, annotations=annotations, columns=columns, **options)
     scan = attach_labels(scan, label_files(labels, path, scan, grid=label_grid, rois=rois))
     scan = _place(replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct))))
+    header = series_fields(path, scan.series_uid, scan.ct.shape)
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
-    row = _row(
+    row = scan_row(
         name, findings.finished_status(codes), codes, viewable=True, nodules=nodules, label_maps=list(scan.label_maps)
     )
-    item = Item(name, row | _grid(scan.ct.shape, scan.ct.spacing))
-    source = Source(name, (item,), scan=scan, detections=marks)
+    item = Item(name, row | grid_row(scan.ct.shape, scan.ct.spacing))
+    other = {} if beside is None else {name: scan_beside(name, beside)}
+    source = Source(name, (item,), scan=scan, beside=other, detections=marks, header=header)
     if marks is not None:
         source.open_scan(0)  # refuses marks that lie elsewhere before a browser starts
     return source
@@ -253,40 +258,39 @@ def _place(scan: Scan) -> Scan:
     return replace(scan, label_maps=label_maps, notes=(*scan.notes, *notes))
 
 
-def _open_run(folder: Path, original: Path | None) -> Source:
-    run = open_run(folder)
-    finished = {scan.scan_id: scan for scan in (*run, *run.unlisted) if scan.folder.is_dir()}
+def _open_run(path: Path, labels: Sequence[str], label_grid: LabelGrid) -> Source:
+    """Open a run, or one of its finished scans; that may have been copied out of its run."""
+    alone = None if (path / ledger.NAME).is_file() else RunScan(path.resolve())
+    folder = path if alone is None else _run_of(alone.folder)
+    rows: Mapping[str, ledger.Row] = {}
+    origins: Mapping[str, Origin] = {}
+    finished: dict[str, RunScan] = {}
+    if folder is not None:
+        run, origins = open_run(folder), read_origins(folder)
+        rows = run.rows
+        finished = {scan.scan_id: scan for scan in (*run, *run.unlisted) if scan.folder.is_dir()}
+    if alone is not None:
+        rows = {name: row for name, row in rows.items() if name == alone.scan_id}
+        finished = {alone.scan_id: finished.get(alone.scan_id, alone)}
+    masks = masks_of_scans(labels, list(finished.values()), folder, grid=label_grid)
     items = []
-    for name in sorted({**run.rows, **finished}):
-        ledger_row, scan = run.rows.get(name), finished.get(name)
+    for name in sorted({**rows, **finished}):
+        ledger_row, scan = rows.get(name), finished.get(name)
         record = None if scan is None else scan.valid_record
-        reasons = flags(ledger_row, record)
-        names = [CHANGED] if scan is not None and record is None else [flag.name for flag in reasons]
-        status, reason = ("unlisted", "") if ledger_row is None else (ledger_row.status, ledger_row.reason)
-        row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=scan is not None)
-        if record is not None:
-            row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
-            row["label_maps"] = list(record.label_maps)
-            row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
-            row |= _grid(record.geometry.shape, record.geometry.spacing)
+        row = run_row(name, ledger_row, scan, origins.get(name), [file.name for file in masks.get(name, ())])
         uid = "" if record is None else record.series_uid
         items.append(Item(name, row, None if scan is None else scan.folder, ledger_row, uid))
-    originals: dict[str, ScanRef] = {}
-    if original is not None:  # a run does not store input paths, which can name patients
-        from hilum import batch
-
-        originals = {ref.scan_id: ref for ref in batch.index([original])[0]}
-    return Source(folder.resolve().name, tuple(items), folder, _recipe(folder), originals=originals)
-
-
-def _row(name: str, status: str, flags: list[str], **known: Any) -> dict[str, Any]:
-    unknown = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
-    row = {"name": name, "status": status, "reason": "", "flags": flags}
-    return row | unknown | {"label_maps": [], "viewable": False, "thumbnail": False} | known
+    recipe = None if folder is None else _recipe(folder)
+    source = Source(path.resolve().name, tuple(items), folder, recipe, masks=masks)
+    if alone is not None and masks:
+        source.open_scan(0)  # refuses masks that do not fit before a browser starts
+    return source
 
 
-def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
-    return {"shape": list(shape), "spacing": list(spacing)}
+def _run_of(scan: Path) -> Path | None:
+    """The run that a finished scan lies in."""
+    outer = scan.parent.parent
+    return outer if scans_folder(outer) == scan.parent and (outer / ledger.NAME).is_file() else None
 
 
 def _recipe(folder: Path) -> str | None:

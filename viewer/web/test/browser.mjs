@@ -39,6 +39,16 @@ export async function open(page, where = address) {
 /** Until what was changed is drawn. */
 export const settled = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 
+/** Press a button, which may be in a drawer where the page is narrow. */
+export async function press(page, selector) {
+  const button = page.locator(selector);
+  if (!(await button.isVisible())) {
+    const drawer = await button.evaluate((one) => one.closest("#bar, #run, #facts")?.id);
+    await page.locator(`.drawer[aria-controls="${drawer}"]`).click();
+  }
+  await button.click();
+}
+
 /** A picture of an element, or of the page. */
 export async function shot(page, selector, name) {
   await settled(page);

@@ -1,8 +1,9 @@
 // What a reader does with the page; tests/test_viewer_walk.py judges what it saw.
-import { end, newPage, open, settled, shot, texts } from "./browser.mjs";
+import { end, newPage, open, settled, shot } from "./browser.mjs";
 
 const page = await newPage(1366, 768);
 const pane = (id, name) => shot(page, `#${id} canvas`, name);
+const names = () => page.locator("#scans li").evaluateAll((rows) => rows.map((row) => row.dataset.name));
 const seen = {};
 await open(page);
 for (const id of ["axial", "coronal", "sagittal", "render"]) await pane(id, id);
@@ -22,9 +23,9 @@ if (seen.nodules) {
   seen.reading = await page.locator("#at-crosshair").textContent();
 }
 if (await page.locator("#order").isVisible()) { // one scan alone has no list, and no reviews
-  seen.names = await texts(page, "#scans .name");
+  seen.names = await names();
   await page.locator("#order").click();
-  seen.reversed = await texts(page, "#scans .name");
+  seen.reversed = await names();
   await page.locator("#order").click();
   await page.locator("#comment").fill("looks right");
   await page.locator("#accept").click();
