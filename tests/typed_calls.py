@@ -172,7 +172,7 @@ def pictures(scan: hilum.Scan, score: hilum.Froc) -> None:
     hilum.plot.montage(scan, plane="coronal", every=5).savefig("montage.png")
     hilum.plot.overview(scan, slices=3)
     hilum.plot.nodules(scan, most=4)
-    hilum.plot.histogram(scan, mask=scan.lungs)
+    hilum.plot.histogram(scan, mask=scan.lungs, tissues=["air", "lung"], width_mm=85)
     hilum.plot.surface(scan, kind="skeleton")
     hilum.plot.steps(scan, method="hilum")
     hilum.plot.window(scan, index=3)
