@@ -33,6 +33,15 @@ export interface Label { name: string; value: number; ml: number; color: string;
 /** `volume` is the box around its labels, null if there are none. */
 export interface LabelMap { name: string; volume: Part | null; labels: Label[] }
 
+/** A mask that can be corrected; `name` is that of its volume, `saved` its last correction. */
+export interface EditableMask {
+  name: string; title: string; sha256: string; labels: { value: number; name: string }[];
+  saved: { who: string; when: string; current: boolean } | null;
+}
+
+/** `refused` says why no mask can be corrected here; `key` names this scan of this run in the browser's memory. */
+export interface Editing { refused: string; who: string; key: string; masks: EditableMask[] }
+
 export interface ScanFacts {
   id: string; name: string; status: string; notes: { code: string; text: string }[];
   labels: Record<string, unknown>; figures: Record<string, unknown>;
@@ -54,6 +63,7 @@ export interface ScanFacts {
   doubt: string;
   /** Which output is shown. */
   scan_sha256: string;
+  editing: Editing;
 }
 
 export async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {
@@ -117,6 +127,19 @@ export async function saveReview(id: string, review: Review, seen: string): Prom
     method: "POST", body, headers: { "Content-Type": "application/json" },
   });
   return (await answer.json()) as Review;
+}
+
+/** Save a corrected mask, as `pack` packs it. */
+export async function saveCorrection(id: string, mask: EditableMask, seen: string, body: Uint32Array<ArrayBuffer>): Promise<EditableMask["saved"]> {
+  const answer = await ask(`api/scans/${encodeURIComponent(id)}/corrections/${mask.name}?original=${mask.sha256}&scan=${seen}`, {
+    method: "POST", body, headers: { "Content-Type": "application/octet-stream" },
+  });
+  return (await answer.json()) as EditableMask["saved"];
+}
+
+/** The last correction of a mask. */
+export async function getCorrection(id: string, mask: EditableMask): Promise<Volume> {
+  return readNifti(await getBytes(`api/scans/${encodeURIComponent(id)}/corrections/${mask.name}`));
 }
 
 /** Ask the server; what went wrong becomes an error of one line for the user. */

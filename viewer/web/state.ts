@@ -9,7 +9,7 @@ import type { Slab } from "./slab";
 
 export type Side = "ct" | "beside";
 
-export type Tool = "crosshair" | "slices" | "window" | "measure" | "circle";
+export type Tool = "crosshair" | "slices" | "window" | "measure" | "circle" | "edit";
 
 /** A line, or a circle around `from` through `to`. */
 export interface Measure { plane: PlaneName; from: Triple; to: Triple; circle: boolean }
@@ -60,13 +60,15 @@ export interface State {
   agreement: Agreement | null;
   /** Detections that are less probable are hidden. */
   least: number;
+  /** Counts the changes to the voxels of masks. */
+  edits: number;
 }
 
 export const state: State = {
   session: null, row: null, facts: null, ct: null, coming: null, beside: null, lungs: null, noduleMask: null, layers: [],
   crosshair: [0, 0, 0], pointer: null, nodule: null, detection: null, center: -600, width: 1500,
   masks: true, opacity: 0.35, rings: true, lines: true, smooth: true, tool: "crosshair", plane: "axial", side: "ct", alone: null,
-  compare: false, coupled: true, offset: [0, 0, 0], invert: false, measures: [], outline: false, slab: "off", slabMm: 20, agreement: null, least: 0,
+  compare: false, coupled: true, offset: [0, 0, 0], invert: false, measures: [], outline: false, slab: "off", slabMm: 20, agreement: null, least: 0, edits: 0,
 };
 
 export type Key = keyof State;

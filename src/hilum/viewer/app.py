@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePath
 
 import msgspec
@@ -16,6 +17,7 @@ from starlette.routing import Route
 from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
 from hilum.viewer import reviews, scan_view, sources, volume_stream
+from hilum.viewer.edit_routes import EditEndpoints
 from hilum.volume import Volume
 
 PAGE = Path(__file__).parent / "page"
@@ -66,6 +68,7 @@ class Endpoints:
     def __init__(self, source: sources.Source) -> None:
         self._source = source
         self._cache = ScanCache(source)
+        self.edit = EditEndpoints(source, partial(self._cache.open, current=True), self._number)
         self._numbers = {str(number): number for number in range(len(source.items))}
 
     def _number(self, request: Request) -> int:
@@ -94,7 +97,7 @@ class Endpoints:
         number = self._number(request)
         row = self._source.items[number].row
         with self._cache.open(number, current=True) as scan:
-            facts = scan.page_facts(number)
+            facts = scan.page_facts(number) | self.edit.facts(number, scan)
         return _json(facts | {"id": str(number), "name": visible(row["name"]), "status": row["status"]})
 
     def part(self, request: Request) -> Response:
@@ -142,6 +145,7 @@ def make_app(source: sources.Source) -> Starlette:
         Route("/api/session", endpoints.session),
         Route("/api/scans/{id}", endpoints.facts),
         Route("/api/scans/{id}/review", endpoints.review, methods=["POST"]),
+        *endpoints.edit.routes(),
         Route("/api/scans/{id}/{file}", endpoints.part),
     ]
 

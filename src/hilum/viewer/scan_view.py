@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.errors import InputError, RecipeError, UnsupportedError
+from hilum.errors import InputError, MissingInputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.io.volumes.nifti_forms import flip_xy
@@ -25,6 +25,7 @@ from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
 from hilum.scan import Scan
 from hilum.viewer.beside import Beside, hu_of_run
+from hilum.viewer.corrections import EditableMask, editable_masks
 from hilum.viewer.described import Fields, header_fields, start_place
 from hilum.viewer.label_overlays import Overlay, make_overlays
 from hilum.viewer.volume_stream import HEADER_BYTES, cut_to_labels
@@ -64,6 +65,8 @@ class ScanView:
         How the run read its input.
     dilated_mm : float
         By how much the lungs were dilated.
+    record : ScanRecord or None
+        Its ``scan.json``; None for a scan that belongs to no run.
     """
 
     scan: Scan
@@ -74,6 +77,7 @@ class ScanView:
     overlays: tuple[Overlay, ...] = ()
     read: ReadOptions = DEFAULT
     dilated_mm: float = 0.0
+    record: records.ScanRecord | None = None
     made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
@@ -103,6 +107,18 @@ class ScanView:
         if name in TISSUES:
             return self._tissue(name)
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
+
+    @property
+    def editable(self) -> list[EditableMask]:
+        """The masks that the run stored; one that is made here, for the page alone, cannot be corrected."""
+        maps = {one.name: number for number, one in enumerate(self.overlays)}
+        return [] if self.record is None else editable_masks(self.scan, self.record, maps)
+
+    def editable_mask(self, name: str) -> EditableMask:
+        """One of them, as the page calls it; `MissingInputError` if there is none."""
+        if (found := next((one for one in self.editable if one.name == name), None)) is None:
+            raise MissingInputError("this scan has no such mask to correct")
+        return found
 
     def _tissue(self, name: str) -> Volume | None:
         ct = self.scan.ct
@@ -233,7 +249,7 @@ def view_of_finished(
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     facts["header"] = header_fields(record.series_uid, record.acquisition, record.source_geometry.to_geometry())
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, beside, sha256, overlays, read, dilated)
+    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, beside, sha256, overlays, read, dilated, record)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:
