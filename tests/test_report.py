@@ -23,9 +23,11 @@ import hilum
 from hilum import batch, cli
 from hilum.errors import MissingInputError, OutputError
 from hilum.ops.preview import draw_preview
+from hilum.outputs import findings
 from hilum.outputs.dataset_summary import write_summary
-from hilum.outputs.ledger import Row
+from hilum.outputs.ledger import Ledger, Row
 from hilum.outputs.records import DatasetRecord
+from hilum.outputs.scans_index import Origin, write_index
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
@@ -34,6 +36,7 @@ from hilum.report.gather import gather
 from hilum.report.page import _static, write_report
 from hilum.report.risk import CHECK, FINE, LEVELS, LOOK, NO_OUTPUT, REPAIRED, level_of
 from hilum.report.text import html, json_block, visible
+from hilum.report.to_check import WORDS
 from hilum.scan import Note
 
 EVIL = "<script>window.hacked=1</script><img src=x onerror='window.hacked=2'></script><!--"
@@ -419,6 +422,115 @@ def test_the_browser_would_tell_of_a_request(page, tmp_path):
     page.until("document.images[0].complete", True)
     assert "http://127.0.0.1:9/x.png" in page.requests()
     assert "nothing is not defined" in str(page.complaints())
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory):
+    """Thirty scans: seven with an alarm, five refused or failed, two to look at, the others fine; some are of cases."""
+    folder = tmp_path_factory.mktemp("thirty")
+    for number in range(30):
+        name, notes = f"ct-{number:016x}", ()
+        if number % 5 == 0:
+            append_row(
+                folder, Row(id=name, status="refused", code="missing-slices", reason="slices 3 to 9 are missing")
+            )
+            continue
+        if number % 4 == 1:
+            notes = (Note("leak", "7% of the mask is air"), Note("ragged", "30 parts"))[number % 3 != 0 :]
+        elif number in {2, 3}:
+            notes = (Note("cropped", "at the edge"),)
+        store(scan_of(number, notes=notes, nodules=0), folder, name)
+        append_row(folder, Row(id=name, status="done", notes=[f"{note.code}: {note.text}" for note in notes]))
+    cases = {f"ct-{number:016x}": Origin("lidc", case=f"LIDC-IDRI-{number:04d}") for number in (1, 5, 7)}
+    with Ledger(folder) as ledger:
+        write_index(folder, ledger, cases, former={}, full_paths=False, hide=False)
+    return folder
+
+
+def to_check_of(folder):
+    """What the ledger says is to be checked, without the page's code."""
+    found = set()
+    with (folder / "ledger.jsonl").open() as lines:
+        for row in map(json.loads, lines):
+            codes = {note.partition(":")[0] for note in row.get("notes", ())}
+            if row["status"] in {"refused", "failed"} or codes & {"leak", "ragged"}:
+                found.add(row["id"])
+    return found
+
+
+IN_WINDOW = """[...document.querySelectorAll('#check a')].filter(one => {
+  const box = one.getBoundingClientRect();
+  return box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
+})"""
+
+
+@needs_browser
+@pytest.mark.parametrize("size", [(1920, 1080), (1366, 768), (800, 700)])
+def test_the_first_screen_names_every_scan_to_check_and_no_other(thirty, tmp_path, size):
+    want = to_check_of(thirty)
+    assert len(want) == 12
+    with browser(width=size[0], height=size[1]) as opened:
+        opened.open(write_report(thirty, tmp_path / "page.html").path)
+        named = opened.run(f"{IN_WINDOW}.map(one => one.textContent)")
+        assert len(named) == len(set(named))
+        known = {f"LIDC-IDRI-{number:04d}": f"ct-{number:016x}" for number in (1, 5, 7)}
+        assert {known.get(name, name) for name in named} == want
+        assert {"LIDC-IDRI-0001", "LIDC-IDRI-0005"} <= set(named)
+        assert opened.run("document.getElementById('check-title').textContent") == "To check: 12 of 30 scans"
+
+
+@needs_browser
+def test_a_name_leads_to_its_scan_and_j_and_k_work_at_once(thirty, tmp_path):
+    with browser(width=1366, height=700) as opened:
+        opened.open(write_report(thirty, tmp_path / "page.html").path)
+        opened.press("j", 74, "j")
+        first = opened.run(f"{IDS}[0]")
+        assert opened.run("document.activeElement.textContent") == first
+        opened.run("{const one = document.getElementById('find'); one.value = 'nothing'; one.focus()}")
+        opened.press("j", 74, "j")
+        assert opened.run("document.activeElement.id") == "find"  # a letter that is typed moves nothing
+        opened.run("document.querySelector('#check a[data-number=\"7\"]').click()")
+        assert opened.until("document.querySelectorAll('.detail').length", 1) == 1
+        assert opened.run("document.activeElement.getAttribute('aria-expanded')") == "true"
+        assert opened.run("document.activeElement.closest('tr').dataset.number") == "7"
+        assert opened.until("document.activeElement.getBoundingClientRect().top < innerHeight / 2", True)
+        assert opened.run("document.activeElement.getBoundingClientRect().top >= 0")
+
+
+def test_no_scan_to_check_is_said(tmp_path):
+    folder = tmp_path / "run"
+    store(scan_of(1, notes=(Note("cropped", "at the edge"),)), folder, "ct-a")
+    append_row(folder, Row(id="ct-a", status="done"))
+    text = write_report(folder, tmp_path / "page.html").path.read_text()
+    assert "No scan has an alarm, and none was refused or failed." in text
+    assert "To check: 0 of 1 scans" in text
+
+
+def test_very_many_scans_of_one_reason_are_counted(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for number in range(150):
+        append_row(folder, Row(id=f"ct-{number}", status="refused", code="not-ct", reason="is no CT"))
+    text = write_report(folder, tmp_path / "page.html").path.read_text()
+    assert text.count("data-number=") == 120
+    assert "and 30 more, in the table below" in text
+    assert "(150)" in text
+
+
+def test_every_alarm_has_words():
+    assert set(findings.NOTE_KINDS) & set(WORDS) == {c for c, kind in findings.NOTE_KINDS.items() if kind == "alarm"}
+
+
+@needs_browser
+def test_paper_shows_what_is_folded(thirty, tmp_path):
+    with browser() as opened:
+        opened.open(write_report(thirty, tmp_path / "page.html").path)
+        closed = "document.querySelectorAll('main > section > details:not([open])').length"
+        assert opened.run(closed) == 3
+        opened.run("dispatchEvent(new Event('beforeprint'))")
+        assert opened.run(closed) == 0
+        opened.run("dispatchEvent(new Event('afterprint'))")
+        assert opened.run(closed) == 3
 
 
 @needs_browser

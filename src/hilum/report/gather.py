@@ -12,6 +12,7 @@ from hilum.outputs import dataset_summary, ledger, parts
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger import Row, decode_row
 from hilum.outputs.records import DatasetRecord, LabelMapRecord, NoduleRecord, ScanRecord
+from hilum.outputs.scans_index import Origin, read_origins
 from hilum.report.risk import Flag, flags, risk
 from hilum.runs.run import AnyRun, open_run
 from hilum.runs.run_scan import RunScan
@@ -20,9 +21,13 @@ UNLISTED = "unlisted"  # status of a finished scan that the ledger does not list
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One scan, as the page's script reads it; fields of the same name as in `ScanRecord` come from ``scan.json``."""
+    """One scan, as the page's script reads it; fields of the same name as in `ScanRecord` come from ``scan.json``.
+
+    The ``title`` is its case in a public data set, else its id.
+    """
 
     id: str
+    title: str
     status: str
     risk: int
     flags: list[Flag]
@@ -104,8 +109,10 @@ def gather(folder: AnyRun) -> PageContent:
     path = run.folder / ledger.NAME
     if not path.is_file():
         raise MissingInputError(f"has no {ledger.NAME}", where=run.folder, do="give the --out folder of 'hilum run'")
-    entries = [_entry(scan.scan_id, scan.row, scan, pictures) for scan in (*run, *run.unlisted)]
-    entries += [_entry(row.id, row, None, pictures) for row in (*run.refused, *run.failed)]
+    origins = read_origins(run.folder)
+    listed = [(scan.scan_id, scan.row, scan) for scan in (*run, *run.unlisted)]
+    listed += [(row.id, row, None) for row in (*run.refused, *run.failed)]
+    entries = [_entry(name, row, scan, pictures, origins.get(name, Origin())) for name, row, scan in listed]
     entries.sort(key=lambda entry: (-entry.risk, entry.figures.get("lung_score", 1.0), entry.id))
     recipe = ""
     with suppress(InputError):  # it is missing or damaged
@@ -122,11 +129,14 @@ def gather(folder: AnyRun) -> PageContent:
     )
 
 
-def _entry(name: str, row: Row | None, scan: RunScan | None, pictures: dict[str, bytes]) -> Entry:
+def _entry(name: str, row: Row | None, scan: RunScan | None, pictures: dict[str, bytes], origin: Origin) -> Entry:
     record = None if scan is None else scan.valid_record
     reasons = flags(row, record)
     status, seconds = (UNLISTED, 0.0) if row is None else (row.status, row.seconds)
-    entry = Entry(id=name, status=status, risk=risk(reasons), flags=reasons, seconds=seconds)
+    entry = Entry(
+        id=name, title=origin.case or name, status=status, risk=risk(reasons), flags=reasons, seconds=seconds,
+        dataset=origin.dataset, series_uid=origin.series_uid,
+    )  # fmt: skip
     if scan is None or record is None:
         return entry
     preview, missing = None, "no pictures: an older version of hilum made this scan without them"

@@ -16,8 +16,9 @@ from hilum.io.atomic import atomic_path
 from hilum.report.charts import charts, froc_curve
 from hilum.report.detections import RunDetections, score_run
 from hilum.report.gather import UNLISTED, PageContent, gather
-from hilum.report.risk import LEVELS
+from hilum.report.risk import CHECK, LEVEL_WORDS, LEVELS
 from hilum.report.text import html, json_block
+from hilum.report.to_check import WORDS, to_check
 from hilum.runs.run import AnyRun, open_run
 
 NAME = "report.html"
@@ -30,6 +31,18 @@ STATUSES = {
     "repaired": "stored; hilum changed the image or its geometry",
     "refused": "not stored; the input is not reliable",
     "failed": "not stored; hilum or the machine failed",
+}
+
+
+_COLUMN_WORDS = {
+    "finding": "something that hilum met in a scan, by a short name; open the scan for its sentence",
+    "alarm": "a finding that says that the scan, its nodules or its lung mask are probably wrong",
+    "score": "how plausible the lung mask is by its volume, border and place: 1 plausible, below 0.5 probably wrong; "
+    "it does not compare the mask with another one",
+    "right ml, left ml": "volume of the right and of the left lung in the mask",
+    "in the volume": "the center of the nodule lies in the stored volume",
+    "off by": "distance from a nodule's world position to that of its voxel and back, in the stored file",
+    "fingerprint": "of input, recipe and version: the same fingerprint, the same output",
 }
 
 
@@ -93,8 +106,13 @@ def page(run: PageContent, detections: RunDetections | None = None) -> Iterator[
         ),
         style=style,
         name=html(run.name),
+        to_check_count=sum(entry.risk >= CHECK for entry in run.entries),
+        scan_count=len(run.entries),
+        verdict=_verdict(run),
+        to_check=to_check(run.entries),
         facts=_facts(run),
         balance=_balance(run),
+        words="".join(f"<div><dt>{html(name)}</dt><dd>{html(text)}</dd></div>" for name, text in _words().items()),
         datasets=_datasets(run) + _label_maps(run),
         recipe="\n".join(map(html, run.recipe.splitlines())) or "no recipe.toml",
         detections="" if detections is None else _detections(detections),
@@ -132,10 +150,13 @@ def _facts(run: PageContent) -> str:
     return "".join(f"<div><dt>{html(name)}</dt><dd>{html(value)}</dd></div>" for name, value in pairs.items())
 
 
-def _balance(run: PageContent) -> str:
-    counts = {status: sum(entry.status == status for entry in run.entries) for status in STATUSES}
-    rows = [(status, counts[status], meaning) for status, meaning in STATUSES.items()]
-    rows.append(("sum", sum(counts.values()), f"of {run.rows} scans in the ledger"))
+def _counts(run: PageContent) -> dict[str, int]:
+    return {status: sum(entry.status == status for entry in run.entries) for status in STATUSES}
+
+
+def _verdict(run: PageContent) -> str:
+    """Whether the ledger accounts for every scan, in one line."""
+    counts = _counts(run)
     missing = sum(e.status in {"done", "repaired"} and e.geometry is None for e in run.entries)
     unlisted = sum(entry.status == UNLISTED for entry in run.entries)
     problems = {
@@ -148,8 +169,20 @@ def _balance(run: PageContent) -> str:
     terms = " + ".join(f"{count} {status}" for status, count in counts.items())
     sound = f"The ledger is complete: {run.rows} scans = {terms}."
     verdict = "The ledger has faults: " + "; ".join(faults) if faults else sound
-    table = _table(("status", "scans", "meaning"), rows)
-    return f'<p class="{"bad" if faults else "good"}" id="verdict">{html(verdict)}</p>{table}'
+    return f'<p class="{"bad" if faults else "good"}" id="verdict">{html(verdict)}</p>'
+
+
+def _balance(run: PageContent) -> str:
+    counts = _counts(run)
+    rows = [(status, counts[status], meaning) for status, meaning in STATUSES.items()]
+    rows.append(("sum", sum(counts.values()), f"of {run.rows} scans in the ledger"))
+    return _table(("status", "scans", "meaning"), rows)
+
+
+def _words() -> dict[str, str]:
+    """What the words of the page mean."""
+    risks = {f"risk: {name}": text for name, text in zip(LEVELS, LEVEL_WORDS, strict=True)}
+    return {**dict(reversed(risks.items())), **_COLUMN_WORDS, **WORDS}
 
 
 def _datasets(run: PageContent) -> str:

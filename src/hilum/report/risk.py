@@ -10,6 +10,15 @@ from hilum.pipeline import note_outside_lungs
 FINE, REPAIRED, LOOK, CHECK, NO_OUTPUT = range(5)
 LEVELS = ("fine", "repaired", "look", "check first", "no output")  # names of the risk levels, the lowest first
 
+LEVEL_WORDS = (
+    "no finding, or none that changed the scan",
+    "hilum changed the image or its geometry",
+    "may be right, but look: cropped, dense lungs, slices interpolated, a label lost, a score below 0.75",
+    "something is probably wrong: an alarm",
+    "refused or failed; the reason says why and what to do",
+)
+"""What each level means."""
+
 LOW_SCORE = 0.75  # a lung score below this is worth a look, even without an alarm
 
 

@@ -26,13 +26,16 @@
 
   const figure = (name) => (scan) => scan.figures[name];
   const columns = [
-    { name: "Risk", first: -1, sort: (scan) => scan.risk, cell: riskCell, style: "short" },
-    { name: "Scan", sort: (scan) => scan.id, cell: scanCell, style: "scan" },
+    { name: "Risk", first: -1, sort: (scan) => scan.risk, cell: riskCell, style: "short", told: "How urgently to look" },
+    { name: "Scan", sort: (scan) => scan.title, cell: scanCell, style: "scan" },
     { name: "Status", sort: (scan) => scan.status, cell: (scan) => scan.status, style: "short status" },
-    { name: "Findings", first: -1, sort: (scan) => scan.flags.length, cell: findingsCell, style: "findings" },
-    { name: "Score", sort: figure("lung_score"), cell: (scan) => fixed(scan.figures.lung_score, 2), style: "number score" },
-    { name: "Right ml", sort: figure("lung_right_ml"), cell: (scan) => fixed(scan.figures.lung_right_ml, 0), style: "number" },
-    { name: "Left ml", sort: figure("lung_left_ml"), cell: (scan) => fixed(scan.figures.lung_left_ml, 0), style: "number" },
+    { name: "Findings", first: -1, sort: (scan) => scan.flags.length, cell: findingsCell, style: "findings", told: "What hilum met in the scan; open it for the sentences" },
+    { name: "Score", sort: figure("lung_score"), cell: (scan) => fixed(scan.figures.lung_score, 2), style: "number score",
+      told: "How plausible the lung mask is: 1 all plausible, below 0.5 probably wrong" },
+    { name: "Right ml", sort: figure("lung_right_ml"), cell: (scan) => fixed(scan.figures.lung_right_ml, 0), style: "number",
+      told: "Volume of the right lung in the mask" },
+    { name: "Left ml", sort: figure("lung_left_ml"), cell: (scan) => fixed(scan.figures.lung_left_ml, 0), style: "number",
+      told: "Volume of the left lung in the mask" },
     { name: "Nodules", first: -1, sort: (scan) => (scan.geometry ? scan.nodules.length : undefined),
       cell: (scan) => (scan.geometry ? String(scan.nodules.length) : "-"), style: "number" },
   ];
@@ -52,9 +55,9 @@
   }
 
   function scanCell(scan, number) {
-    const labels = [scan.dataset, ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
+    const labels = [scan.title === scan.id ? "" : scan.id, scan.dataset, ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
     return [
-      make("button", { type: "button", class: "open", "aria-expanded": "false", "aria-controls": `detail-${number}`, dir: "auto" }, scan.id),
+      make("button", { type: "button", class: "open", "aria-expanded": "false", "aria-controls": `detail-${number}`, dir: "auto" }, scan.title),
       make("small", { dir: "auto" }, labels.filter(Boolean).join(", ")),
     ];
   }
@@ -74,7 +77,8 @@
     const slices = (plane) => of(plane).map((panel) => panel.place + 1).join(", ");
     const nodules = of("nodule").map((panel) => panel.nodule);
     const close = nodules.length > 1 ? `nodules ${nodules.join(", ")} (down, then right)` : `nodule ${nodules[0]}`;
-    return `Coronal slice ${slices("coronal")} from the front; axial slices ${slices("axial")} from the feet`
+    const doubts = of("doubt").map((panel) => `; axial slice ${panel.place + 1}, where ${panel.code} counts most (red ring)`);
+    return `Coronal slice ${slices("coronal")} from the front${doubts.join("")}; axial slices ${slices("axial")} from the feet`
       + (nodules.length ? `; close up, 50 mm wide: ${close}.` : ".");
   }
 
@@ -87,7 +91,7 @@
       cell.append(...[column.cell(scan, number)].flat());
       row.append(cell);
     }
-    const words = [scan.id, scan.status, levels[scan.risk], scan.dataset, scan.series_uid,
+    const words = [scan.id, scan.title, scan.status, levels[scan.risk], scan.dataset, scan.series_uid,
       ...scan.flags.flatMap((flag) => [flag.name, flag.text]),
       ...Object.entries(scan.label_maps).flatMap(([name, one]) => [name, ...Object.keys(one.values)]),
       ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
@@ -107,9 +111,15 @@
     }
   }, { rootMargin: "800px" });
   for (const { row } of rows) for (const picture of row.querySelectorAll("img")) watcher.observe(picture);
+  let folded = [];
   addEventListener("beforeprint", () => {
     finish();
     body.querySelectorAll("img[data-number]").forEach(load);
+    folded = [...document.querySelectorAll("details:not([open])")]; // paper cannot be unfolded
+    for (const one of folded) one.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const one of folded) one.open = false;
   });
 
   // ---- sorting
@@ -130,7 +140,7 @@
       head.append(column.name);
       return head;
     }
-    const button = make("button", { type: "button" }, column.name, make("span", { "aria-hidden": "true" }));
+    const button = make("button", { type: "button", title: column.told || "" }, column.name, make("span", { "aria-hidden": "true" }));
     button.addEventListener("click", () => {
       const way = sorted.column === index ? -sorted.way : column.first || 1;
       sorted = { column: index, way };
@@ -346,6 +356,7 @@
     if (open) {
       entry.detail = detailOf(entry.scan, entry.number);
       entry.row.after(entry.detail);
+      entry.row.scrollIntoView({ block: "start" });
     } else {
       entry.detail.remove();
       entry.detail = null;
@@ -362,19 +373,37 @@
     if (entry) toggle(entry, !entry.detail);
   });
 
-  body.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || !event.target.classList.contains("open")) return;
-    const entry = entryOf(event.target);
-    const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
-    if (event.key === "Escape") toggle(entry, false);
+  function go(step) {
+    const buttons = [...body.querySelectorAll(".open")];
+    const now = buttons.indexOf(document.activeElement);
+    const next = buttons[now < 0 ? 0 : now + step];
+    if (!next) return;
+    next.focus({ preventScroll: true });
+    next.closest("tr").scrollIntoView({ block: "center" });
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, textarea, pre")) return;
+    const onScan = event.target.classList.contains("open");
+    const step = { j: 1, k: -1, ...(onScan ? { ArrowDown: 1, ArrowUp: -1 } : {}) }[event.key];
+    if (onScan && event.key === "Escape") toggle(entryOf(event.target), false);
     if (!step) return;
     event.preventDefault();
-    const buttons = [...body.querySelectorAll(".open")];
-    const next = buttons[buttons.indexOf(event.target) + step];
-    if (next) {
-      next.focus({ preventScroll: true });
-      next.closest("tr").scrollIntoView({ block: "center" });
-    }
+    go(step);
+  });
+
+  byId("check").addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-number]");
+    if (!link) return;
+    event.preventDefault();
+    const entry = rows[Number(link.dataset.number)];
+    if (!wanted(entry)) form.reset();
+    setTimeout(() => { // the reset draws the table first
+      finish();
+      toggle(entry, true);
+      entry.row.scrollIntoView({ block: "start" });
+      entry.row.querySelector(".open").focus({ preventScroll: true });
+    });
   });
 
   show();
