@@ -12,6 +12,7 @@ from hilum.outputs import dataset_summary, ledger, parts
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger import Row, decode_row
 from hilum.outputs.records import DatasetRecord, LabelMapRecord, NoduleRecord, ScanRecord
+from hilum.outputs.scans_index import Origin, read_origins
 from hilum.report.risk import Flag, flags, risk
 from hilum.runs.run import AnyRun, open_run
 from hilum.runs.run_scan import RunScan
@@ -30,6 +31,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str = ""
     series_uid: str = ""
     labels: dict[str, int | float | str] = {}
+    case: str = ""  # of a public data set, from ``scans.csv``
     version: str = ""
     recipe: str = ""
     recipe_sha256: str = ""
@@ -106,6 +108,8 @@ def gather(folder: AnyRun) -> PageContent:
         raise MissingInputError(f"has no {ledger.NAME}", where=run.folder, do="give the --out folder of 'hilum run'")
     entries = [_entry(scan.scan_id, scan.row, scan, pictures) for scan in (*run, *run.unlisted)]
     entries += [_entry(row.id, row, None, pictures) for row in (*run.refused, *run.failed)]
+    origins = read_origins(run.folder)
+    entries = [_with_case(entry, origins.get(entry.id)) for entry in entries]
     entries.sort(key=lambda entry: (-entry.risk, entry.figures.get("lung_score", 1.0), entry.id))
     recipe = ""
     with suppress(InputError):  # it is missing or damaged
@@ -120,6 +124,14 @@ def gather(folder: AnyRun) -> PageContent:
         recipe=recipe,
         datasets=dataset_summary.read_summary(run.folder),
     )
+
+
+def _with_case(entry: Entry, origin: Origin | None) -> Entry:
+    """Add what ``scans.csv`` knows of a scan; its data set and series only if it has no ``scan.json``."""
+    if origin is None:
+        return entry
+    dataset, series_uid = entry.dataset or origin.dataset, entry.series_uid or origin.series_uid
+    return msgspec.structs.replace(entry, case=origin.case, dataset=dataset, series_uid=series_uid)
 
 
 def _entry(name: str, row: Row | None, scan: RunScan | None, pictures: dict[str, bytes]) -> Entry:

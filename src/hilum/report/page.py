@@ -13,6 +13,7 @@ from string import Template
 
 from hilum.errors import InputError
 from hilum.io.atomic import atomic_path
+from hilum.report.attention import attention
 from hilum.report.charts import charts, froc_curve
 from hilum.report.detections import RunDetections, score_run
 from hilum.report.gather import UNLISTED, PageContent, gather
@@ -93,6 +94,7 @@ def page(run: PageContent, detections: RunDetections | None = None) -> Iterator[
         ),
         style=style,
         name=html(run.name),
+        attention=attention(run),
         facts=_facts(run),
         balance=_balance(run),
         datasets=_datasets(run) + _label_maps(run),

@@ -27,7 +27,7 @@
   const figure = (name) => (scan) => scan.figures[name];
   const columns = [
     { name: "Risk", first: -1, sort: (scan) => scan.risk, cell: riskCell, style: "short" },
-    { name: "Scan", sort: (scan) => scan.id, cell: scanCell, style: "scan" },
+    { name: "Scan", sort: (scan) => scan.case || scan.id, cell: scanCell, style: "scan" },
     { name: "Status", sort: (scan) => scan.status, cell: (scan) => scan.status, style: "short status" },
     { name: "Findings", first: -1, sort: (scan) => scan.flags.length, cell: findingsCell, style: "findings" },
     { name: "Score", sort: figure("lung_score"), cell: (scan) => fixed(scan.figures.lung_score, 2), style: "number score" },
@@ -52,9 +52,9 @@
   }
 
   function scanCell(scan, number) {
-    const labels = [scan.dataset, ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
+    const labels = [scan.case ? scan.id : "", scan.dataset, ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
     return [
-      make("button", { type: "button", class: "open", "aria-expanded": "false", "aria-controls": `detail-${number}`, dir: "auto" }, scan.id),
+      make("button", { type: "button", class: "open", "aria-expanded": "false", "aria-controls": `detail-${number}`, dir: "auto" }, scan.case || scan.id),
       make("small", { dir: "auto" }, labels.filter(Boolean).join(", ")),
     ];
   }
@@ -87,7 +87,7 @@
       cell.append(...[column.cell(scan, number)].flat());
       row.append(cell);
     }
-    const words = [scan.id, scan.status, levels[scan.risk], scan.dataset, scan.series_uid,
+    const words = [scan.id, scan.case, scan.status, levels[scan.risk], scan.dataset, scan.series_uid,
       ...scan.flags.flatMap((flag) => [flag.name, flag.text]),
       ...Object.entries(scan.label_maps).flatMap(([name, one]) => [name, ...Object.keys(one.values)]),
       ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
@@ -346,6 +346,7 @@
     if (open) {
       entry.detail = detailOf(entry.scan, entry.number);
       entry.row.after(entry.detail);
+      entry.row.scrollIntoView({ block: "start" });
     } else {
       entry.detail.remove();
       entry.detail = null;
@@ -362,15 +363,31 @@
     if (entry) toggle(entry, !entry.detail);
   });
 
-  body.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || !event.target.classList.contains("open")) return;
-    const entry = entryOf(event.target);
+  byId("first").addEventListener("click", (event) => {
+    const button = event.target.closest("[data-scan]");
+    if (!button) return;
+    const entry = rows[Number(button.dataset.scan)];
+    for (const one of [find, status, risk, labels]) one.value = "";
+    byId("pictures").checked = true;
+    list.classList.remove("compact");
+    show();
+    finish();
+    toggle(entry, true);
+    entry.row.scrollIntoView({ block: "start" });
+    entry.row.querySelector(".open").focus({ preventScroll: true });
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select")) return;
+    const here = event.target.classList.contains("open");
+    if (!here && event.key !== "j" && event.key !== "k") return;
+    const entry = here && entryOf(event.target);
     const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
-    if (event.key === "Escape") toggle(entry, false);
+    if (here && event.key === "Escape") toggle(entry, false);
     if (!step) return;
     event.preventDefault();
     const buttons = [...body.querySelectorAll(".open")];
-    const next = buttons[buttons.indexOf(event.target) + step];
+    const next = here ? buttons[buttons.indexOf(event.target) + step] : buttons[0];
     if (next) {
       next.focus({ preventScroll: true });
       next.closest("tr").scrollIntoView({ block: "center" });
