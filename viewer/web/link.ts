@@ -119,7 +119,7 @@ export const linkParts: LinkPart[] = [
 ];
 
 function written(values: number[]): string {
-  return values.map((value) => Number(value.toFixed(3))).join(",");
+  return values.map((value) => Number(value.toFixed(5))).join(",");
 }
 
 function numbers(text: string, count: number): number[] | null {
