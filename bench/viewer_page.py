@@ -6,7 +6,8 @@ Without a SCAN, a phantom of 512 x 512 x SLICES int16 is made, with its nodules.
 Chromium of 1440 x 900. Prints medians:
 
 * seconds: ``server``, from the command to the address that it prints; ``first picture``, from opening the address to
-  the first slice; ``volume``, ``masks`` and ``3-D``, until all slices, the masks and the 3-D view are there;
+  the first slice; ``volume``, ``masks`` and ``3-D``, until all slices, the masks and the 3-D view are there; ``bones``
+  and ``vessels``, from choosing that view to seeing it;
 * ``axial``, ``coronal``, ``sagittal``: planes per second that a wheel scrolls through, and the milliseconds of
   processor time of the whole browser for each. A frame draws one plane, so 60 is the most. A plane counts if the pixels
   in the middle of its pane differ from those of the plane before. ``bare`` is without masks;
@@ -69,6 +70,16 @@ SCROLL = """(async (id, steps) => {
 })"""
 
 
+CHOOSE = """(async kind => {
+  const choice = document.getElementById('scene'), { dataset } = document.getElementById('render');
+  const start = performance.now();
+  choice.value = kind;
+  choice.dispatchEvent(new Event('change'));
+  do await new Promise(requestAnimationFrame); while (!['drawn', 'failed'].includes(dataset.state));
+  return dataset.state === 'drawn' ? (performance.now() - start) / 1000 : NaN;
+})"""
+
+
 def measure(path: Path, source: Path, options: list[str]) -> dict[str, float]:
     """Open a scan once with the hilum in `source`, and scroll through it."""
     from browser import browser
@@ -85,6 +96,7 @@ def measure(path: Path, source: Path, options: list[str]) -> dict[str, float]:
             page.open(address[1])
             marks = wait_for(page, "hilum:render")
             found |= {name: marks[mark] for name, mark in NAMES.items()}
+            found |= {kind: page.run(f"{CHOOSE}({kind!r})") for kind in ("bones", "vessels")}
             for masks in ("", " bare"):
                 for plane in PLANES:
                     busy = processor_seconds()

@@ -37,6 +37,8 @@ export interface ScanFacts {
   labels: Record<string, unknown>; figures: Record<string, unknown>;
   volumes: { ct: Part; beside: Part | null; lungs: Part | null; nodules: Part | null };
   surfaces: Record<string, string | null>;
+  /** Small volumes for the 3-D view. */
+  tissues: { bones: string | null; vessels: string | null };
   label_maps: LabelMap[];
   /** Null where no table of marks was given; the most probable first. */
   detections: Detection[] | null;

@@ -12,6 +12,8 @@ const UNKNOWN_MM = 3;
 export function setUpDetections(): void {
   watch(["facts"], showDetections);
   watch(["detection"], markDetection);
+  watch(["least"], hideLess);
+  element("least").addEventListener("input", () => change({ least: Number(element<HTMLInputElement>("least").value) / 1000 }));
 }
 
 export function radiusOf(detection: Detection): number {
@@ -22,6 +24,27 @@ export function shownProbability(detection: Detection): string {
   return String(Number(detection.probability.toPrecision(3)));
 }
 
+/** Whether a mark is probable enough for the slider; probabilities may be of any range. */
+export function isShown({ probability }: Detection): boolean {
+  return state.least === 0 || probability >= leastProbability();
+}
+
+/** The slider goes from the least to the highest probability of the scan, or from 0 to 1 where that holds all. */
+function leastProbability(): number {
+  const all = (state.facts?.detections ?? []).map(({ probability }) => probability);
+  const [low, high] = [Math.min(0, ...all), Math.max(1, ...all)];
+  return low + state.least * (high - low);
+}
+
+function hideLess(): void {
+  const all = state.facts?.detections ?? [];
+  const shown = all.filter(isShown).length;
+  element("detection-count").textContent = state.facts?.detections ? (shown < all.length ? `${shown} of ${all.length}` : String(all.length)) : "";
+  element<HTMLInputElement>("least").value = String(Math.round(state.least * 1000));
+  element("shown-least").textContent = state.least === 0 ? "all" : `from ${Number(leastProbability().toPrecision(3))}`;
+  for (const row of element("detections").querySelectorAll<HTMLElement>("li")) row.hidden = !isShown(all[Number(row.dataset.number)]);
+}
+
 function jumpTo(detection: Detection): void {
   change({ detection, crosshair: detection.world });
 }
@@ -29,7 +52,6 @@ function jumpTo(detection: Detection): void {
 function showDetections(): void {
   const all = state.facts?.detections ?? null;
   element("marks").hidden = all === null;
-  element("detection-count").textContent = all ? String(all.length) : "";
   element("detections").replaceChildren(...(all ?? []).map((detection, number) => {
     const row = make("li");
     row.dataset.number = String(number);
@@ -42,6 +64,7 @@ function showDetections(): void {
     row.addEventListener("keydown", (event) => { if (event.key === "Enter") jumpTo(detection); });
     return row;
   }));
+  hideLess();
   change({ detection: null });
 }
 

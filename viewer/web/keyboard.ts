@@ -38,6 +38,7 @@ export function setUpKeys(table: Key[]): void {
 
 /** Keys that belong to the field or the button that has the focus. */
 function typing(target: HTMLElement, key: string): boolean {
+  if (target.matches("select") && key === " ") return true;
   if (target.matches("input[type=range], select")) return key.startsWith("Arrow") || key.startsWith("Page") || key === "Home" || key === "End";
   if (target.matches("button, summary, li")) return key === "Enter" || key === " ";
   return target.matches("input, textarea");

@@ -53,6 +53,12 @@ export function toggleLabels(): void {
   switchLabels(!state.layers.some((layer) => layer.on));
 }
 
+/** Show a label map, and load it. */
+export function switchOn(map: LabelMap): void {
+  replace(map, (layer) => ({ ...layer, on: true }));
+  void load();
+}
+
 function toggle(map: LabelMap): void {
   replace(map, (layer) => ({ ...layer, on: !layer.on }));
   void load();

@@ -1,6 +1,7 @@
 // The page of `hilum view`: puts the parts together.
 
 import { getJson, type Session } from "./api";
+import { setUpCine } from "./cine";
 import { setUpDetections } from "./detections";
 import { closeDrawer, openDrawer, setUpDrawers } from "./drawers";
 import { setUpFacts, stepNodule } from "./facts";
@@ -11,6 +12,7 @@ import { setUpLabels, toggleLabels } from "./labels";
 import { copyLink, followLink, readLink, rememberViewer } from "./link";
 import { openBeside, openScan, trouble } from "./loading";
 import { notice } from "./notice";
+import { LOOK_KEYS, setUpLook } from "./look";
 import { PlaneView, views } from "./plane";
 import { go, listen, zoom } from "./pointing";
 import { setUpReview, toggleVerdict } from "./review";
@@ -30,7 +32,7 @@ function redraw(): void {
 }
 
 /** What is drawn over a slice, or chooses another one. Whatever else changes, slices are drawn anew from the voxels. */
-const OVER_SLICES = new Set<Key>(["crosshair", "offset", "rings", "lines", "smooth", "plane", "side", "measures", "nodule", "detection"]);
+const OVER_SLICES = new Set<Key>(["crosshair", "offset", "rings", "lines", "smooth", "plane", "side", "measures", "nodule", "detection", "least"]);
 
 function redrawChanged(changed: Key[]): void {
   if (!changed.every((key) => OVER_SLICES.has(key))) planes.forEach((view) => view.forget());
@@ -117,6 +119,8 @@ setUpLabels();
 setUpScans((row) => void openScan(row));
 setUpReview();
 setUpScene();
+setUpLook();
+setUpCine(planes);
 setUpTags();
 setUpJump();
 setUpDrawers();
@@ -134,6 +138,7 @@ setUpKeys([
   { keys: ["t"], shown: "t", what: "drag goes through the slices", run: () => change({ tool: "slices" }) },
   { keys: ["w"], shown: "w", what: "drag sets the window", run: () => change({ tool: "window" }) },
   { keys: ["m"], shown: "m", what: "drag measures in mm", run: () => change({ tool: "measure" }) },
+  ...LOOK_KEYS,
   { keys: ["Backspace", "Delete"], shown: "Del", what: "remove the last measurement", run: () => change({ measures: state.measures.slice(0, -1) }) },
   { keys: ["l"], shown: "l", what: "show or hide the masks", run: () => change({ masks: !state.masks }) },
   { keys: ["k"], shown: "k", what: "show or hide all label maps", run: toggleLabels },
@@ -157,7 +162,7 @@ setUpKeys([
   { keys: ["/"], shown: "/", what: "search the scans", run: () => { if (!element("run").hidden) openSearch(); } },
 ]);
 
-watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "invert", "offset", "plane", "side", "measures", "nodule", "detection", "facts", "ct", "beside", "lungs", "noduleMask", "layers"], redrawChanged);
+watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "invert", "offset", "plane", "side", "measures", "nodule", "detection", "facts", "ct", "beside", "lungs", "noduleMask", "layers", "outline", "slab", "slabMm", "agreement", "least"], redrawChanged);
 watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["compare"], () => { element("couple").hidden = !state.compare; });

@@ -43,26 +43,3 @@ export function valueAt(volume: Volume, voxel: Triple): number {
   const [, ny, nx] = volume.geometry.shape;
   return volume.slope * volume.data[(voxel[0] * ny + voxel[1]) * nx + voxel[2]] + volume.intercept;
 }
-
-/** A NIfTI-1 file of a volume, for a library that takes nothing else. */
-export function writeNifti(at: Geometry, data: Int16Array): ArrayBuffer {
-  const file = new ArrayBuffer(352 + data.byteLength);
-  const head = new DataView(file);
-  head.setInt32(0, 348, true);
-  const [nz, ny, nx] = at.shape;
-  [3, nx, ny, nz, 1, 1, 1, 1].forEach((value, i) => head.setInt16(40 + 2 * i, value, true));
-  head.setInt16(70, 4, true);
-  head.setInt16(72, 16, true);
-  [1, at.spacing[2], at.spacing[1], at.spacing[0]].forEach((value, i) => head.setFloat32(76 + 4 * i, value, true));
-  head.setFloat32(108, 352, true);
-  head.setFloat32(112, 1, true);
-  head.setUint8(123, 2);
-  head.setInt16(254, 1, true);
-  for (let w = 0; w < 3; w++) {
-    const sign = w < 2 ? -1 : 1;
-    [at.step[2][w], at.step[1][w], at.step[0][w], at.origin[w]].forEach((value, c) => head.setFloat32(280 + 16 * w + 4 * c, sign * value, true));
-  }
-  [0x6e, 0x2b, 0x31, 0].forEach((byte, i) => head.setUint8(344 + i, byte));
-  new Int16Array(file, 352).set(data);
-  return file;
-}

@@ -1,11 +1,15 @@
 // One plane of one volume on a 2-D canvas: the slice, the masks, the rings, the lines and the letters.
 
+import { agreementOverlay } from "./agreement";
 import type { Detection, Nodule } from "./api";
-import { DETECTION, radiusOf, shownProbability } from "./detections";
+import { statistics } from "./circle";
+import { DETECTION, isShown, radiusOf, shownProbability } from "./detections";
 import { add, distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
 import type { Volume } from "./nifti";
 import { labelOverlays } from "./labels";
-import { drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
+import { drawOutlines } from "./outline";
+import { SLABS, slabOf, slabRange } from "./slab";
+import { drawMasks, drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
 import { change, element, make, shifted, state, type Measure, type Side } from "./state";
 
 /** Zoom and pan, shared by the same plane before and after; the pan is in screen millimeters. */
@@ -128,16 +132,29 @@ export class PlaneView {
     return at >= 0 && at < volume.geometry.shape[through] ? at : null;
   }
 
+  /** Where the slice is among all, counted the way that keys step: towards the head, the front and the right. */
+  position(): { at: number; count: number } | null {
+    const volume = this.volume;
+    if (!volume) return null;
+    const { through } = this.way(volume);
+    const count = volume.geometry.shape[through];
+    const index = Math.min(Math.max(Math.round(this.voxel(volume, state.crosshair)[through]), 0), count - 1);
+    return { at: this.ahead(volume) > 0 ? index : count - 1 - index, count };
+  }
+
+  /** Whether keys step towards higher voxel indices, 1, or lower ones; the sign is that of the world, whatever the file's order. */
+  private ahead(volume: Volume): number {
+    const sign = Math.sign(volume.geometry.step[this.way(volume).through][{ axial: 2, coronal: 1, sagittal: 0 }[this.plane]]);
+    return this.plane === "axial" ? sign : -sign;
+  }
+
   /** Move the crosshair through the slices. */
   step(count: number): Triple | null {
     const volume = this.volume;
     if (!volume) return null;
-    const axes = this.way(volume);
+    const { through } = this.way(volume);
     const voxel = this.voxel(volume, state.crosshair);
-    // Towards the head, the front and the right is up; the sign is that of the world, whatever the file's order.
-    const ahead = Math.sign(volume.geometry.step[axes.through][{ axial: 2, coronal: 1, sagittal: 0 }[this.plane]]);
-    const wanted = Math.round(voxel[axes.through]) + count * (this.plane === "axial" ? ahead : -ahead);
-    voxel[axes.through] = Math.min(Math.max(wanted, 0), volume.geometry.shape[axes.through] - 1);
+    voxel[through] = Math.min(Math.max(Math.round(voxel[through]) + count * this.ahead(volume), 0), volume.geometry.shape[through] - 1);
     return this.place(volume, voxel);
   }
 
@@ -169,7 +186,7 @@ export class PlaneView {
     if (index !== null) {
       this.drawImage(volume, index);
       if (state.rings) state.facts?.nodules.forEach((nodule) => this.drawRing(volume, index, nodule, ratio));
-      if (state.rings) state.facts?.detections?.forEach((detection) => this.drawDetection(volume, index, detection, ratio));
+      if (state.rings) state.facts?.detections?.filter(isShown).forEach((detection) => this.drawDetection(volume, index, detection, ratio));
       state.measures.forEach((measure) => this.drawMeasure(volume, index, measure, ratio));
     }
     if (state.lines) this.drawLines(volume, ratio);
@@ -199,22 +216,36 @@ export class PlaneView {
     const [right, bottom] = this.at(volume, last);
     this.context.imageSmoothingEnabled = state.smooth;
     this.context.drawImage(this.sheet, left, top, right - left, bottom - top);
+    if (state.outline && state.masks) this.drawMaskOutlines(volume, axes, index);
   }
 
   /** Only a slice that was not drawn last: a crosshair that moves within two planes leaves their pixels as they are. */
   private drawSheet(volume: Volume, axes: PlaneAxes, index: number, image: ImageData): void {
-    drawSlice(volume, axes, index, image, this.grays, state.center, state.invert ? -state.width : state.width, this.overlays(), state.masks ? state.opacity : 0);
+    const slab = state.slab === "off" ? null : slabOf(volume, axes, index, state.slab, state.slabMm);
+    drawSlice(slab ?? volume, axes, slab ? 0 : index, image, this.grays, state.center, state.invert ? -state.width : state.width);
+    if (state.masks && !state.outline) drawMasks(this.overlays(), volume, axes, index, image, state.opacity);
     this.paper.putImageData(image, 0, 0);
     this.onSheet = index;
   }
 
   private overlays(): Overlay[] {
     if (this.source !== "ct") return [];
+    if (state.agreement) return [agreementOverlay(state.agreement)];
     const found: Overlay[] = [];
     if (state.lungs) found.push({ volume: state.lungs, color: (label) => LUNG_COLORS[label] ?? null });
     found.push(...labelOverlays());
     if (state.noduleMask) found.push({ volume: state.noduleMask, color: () => NODULE_COLOR });
     return found;
+  }
+
+  private drawMaskOutlines(volume: Volume, axes: PlaneAxes, index: number): void {
+    const voxel: Triple = [index, index, index];
+    const place = (across: number, down: number) => {
+      voxel[axes.across] = across;
+      voxel[axes.down] = down;
+      return this.at(volume, voxel);
+    };
+    drawOutlines(this.context, this.overlays(), axes, index, Math.max(1, Math.round(window.devicePixelRatio)), place);
   }
 
   /** The sphere of a nodule, cut by this slice. The slice is as thick as its spacing: the widest cut within it is drawn. */
@@ -261,11 +292,23 @@ export class PlaneView {
     paint.strokeStyle = MEASURE;
     paint.lineWidth = 1.5 * ratio;
     paint.beginPath();
-    paint.moveTo(x, y);
-    paint.lineTo(u, v);
+    if (measure.circle) paint.arc(x, y, Math.hypot(u - x, v - y), 0, 2 * Math.PI);
+    else paint.moveTo(x, y);
+    if (!measure.circle) paint.lineTo(u, v);
     paint.stroke();
+    if (measure.circle) return this.drawStatistics(volume, measure, [x, y, Math.hypot(u - x, v - y)], ratio);
     for (const [a, b] of [[x, y], [u, v]]) paint.strokeRect(a - 3 * ratio, b - 3 * ratio, 6 * ratio, 6 * ratio);
     this.word(`${distance(measure.from, measure.to).toFixed(1)} mm`, u + 8 * ratio, v - 8 * ratio, ratio, MEASURE);
+  }
+
+  /** Under the circle, of this pane's own volume. */
+  private drawStatistics(volume: Volume, circle: Measure, [x, y, radius]: number[], ratio: number): void {
+    const found = statistics(volume, circle);
+    if (!found) return;
+    const digits = Math.abs(found.mean) + found.sd < 10 ? 3 : 0;
+    const [mean, sd, min, max] = [found.mean, found.sd, found.min, found.max].map((value) => value.toFixed(digits));
+    [`${mean} ± ${sd}`, `${min} to ${max}`, `${found.area.toFixed(0)} mm², ${found.voxels} voxels`].forEach((text, line) =>
+      this.word(text, x, y + radius + (14 + 15 * line) * ratio, ratio, MEASURE, "center"));
   }
 
   private drawLines(volume: Volume, ratio: number): void {
@@ -292,8 +335,12 @@ export class PlaneView {
     const name = state.compare ? state.facts?.beside?.[this.source === "beside" ? 1 : 0] ?? "" : "";
     this.word(`${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${name.length > 28 ? `${name.slice(0, 27)}…` : name}`, 8 * ratio, 15 * ratio, ratio);
     this.word(place, 8 * ratio, 31 * ratio, ratio);
+    if (index !== null && state.slab !== "off") {
+      const [first, end] = slabRange(volume, axes, index, state.slabMm);
+      this.word(`${SLABS[state.slab]} ${state.slabMm} mm, ${"zyx"[axes.through]} ${first}-${end - 1}`, 8 * ratio, 47 * ratio, ratio);
+    }
     this.word(left, 8 * ratio, height / 2, ratio);
-    this.word(right, width - 8 * ratio, height / 2, ratio, INK, "right");
+    this.word(right, width - 20 * ratio, height / 2, ratio, INK, "right");
     this.word(top, width / 2, 15 * ratio, ratio, INK, "center");
     this.word(bottom, width / 2, height - 8 * ratio, ratio, INK, "center");
     const bar = 50 * this.scale();

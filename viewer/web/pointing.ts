@@ -38,7 +38,7 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
     if (fingers.press(event)) {
       // What the first of two fingers did was not meant.
       if (drag === "crosshair" || drag === "window") change(start);
-      if (drag === "measure" && from) finish(from);
+      if (from) finish(from);
       drag = from = null;
       return;
     }
@@ -49,7 +49,7 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
     pressed = last;
     start = { crosshair: state.crosshair, offset: state.offset, center: state.center, width: state.width };
     if (drag === "crosshair") view.moveTo(world);
-    if (drag === "measure") from = world;
+    if (drag === "measure" || drag === "circle") from = world;
   });
 
   canvas.addEventListener("pointermove", (event) => {
@@ -73,13 +73,13 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
       view_.pan = [view_.pan[0] + dx * mm, view_.pan[1] + dy * mm];
       redraw();
     }
-    if (drag === "measure" && from) stretch(view, from, world);
+    if (from) stretch(view, from, world, drag === "circle");
   });
 
   const end = (event: PointerEvent) => {
     if (event.pointerType === "touch") touched = event.timeStamp;
     fingers.lift(event);
-    if (drag === "measure" && from) finish(from);
+    if (from) finish(from);
     if (drag === "slices" && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < STILL_PX) {
       const world = view.world(event.offsetX, event.offsetY);
       if (world) view.moveTo(world);
@@ -127,10 +127,10 @@ export function zoom(view: PlaneView, factor: number, redraw: () => void): void 
 let stretching = false;
 
 /** The measure under way is the last of the list. */
-function stretch(view: PlaneView, from: Triple, to: Triple): void {
+function stretch(view: PlaneView, from: Triple, to: Triple, circle: boolean): void {
   const kept = stretching ? state.measures.slice(0, -1) : state.measures;
   stretching = true;
-  change({ measures: [...kept, { plane: view.plane, from, to }] });
+  change({ measures: [...kept, { plane: view.plane, from, to, circle }] });
 }
 
 function finish(from: Triple): void {

@@ -1,9 +1,7 @@
 // What the 3-D pane shows, and what it says while it cannot.
 
-import { getBytes } from "./api";
-import { ofBody, ofLungs, reduced, type Reduced } from "./reduce";
+import { getBytes, type ScanFacts } from "./api";
 import type { Scene, Surface, Tissue } from "./render";
-import type { Volume } from "./nifti";
 import { colorOf } from "./labels";
 import { LUNG_COLORS, NODULE_COLOR } from "./slice";
 import { element, make, state, watch } from "./state";
@@ -12,13 +10,10 @@ type Kind = "surfaces" | "bones" | "vessels";
 
 const KINDS: Record<Kind, string> = { surfaces: "Lungs and nodules", bones: "Bones", vessels: "Vessels in the lungs" };
 
-const TISSUES: Record<Exclude<Kind, "surfaces">, Tissue> = {
+const TISSUES: Record<keyof ScanFacts["tissues"], Tissue> = {
   bones: { name: "hilum-bones", min: 150, max: 700, R: [60, 200, 255], G: [30, 160, 250], B: [20, 120, 230], A: [0, 90, 220], I: [0, 90, 255] },
   vessels: { name: "hilum-vessels", min: -550, max: 50, R: [40, 200, 255], G: [60, 90, 225], B: [90, 80, 205], A: [0, 60, 230], I: [0, 130, 255] },
 };
-
-/** What is left out under the surface of the lungs: their wall, and what the recipe dilated them by. */
-const WALL_MM = 3;
 
 const SURFACES: Record<string, { color: [number, number, number]; opacity: number }> = {
   nodules: { color: NODULE_COLOR, opacity: 1 },
@@ -73,7 +68,7 @@ export function startScene(): void {
   const surfaces = [...Object.values(state.facts?.surfaces ?? {}), ...labelSurfaces()].some(Boolean);
   choice.options[0].textContent = state.layers.length ? "Lungs, nodules, labels" : KINDS.surfaces;
   for (const option of choice.options) {
-    option.disabled = option.value === "surfaces" ? !surfaces : option.value === "vessels" ? !state.facts?.volumes.lungs : false;
+    option.disabled = option.value === "surfaces" ? !surfaces : !state.facts?.tissues[option.value as keyof typeof TISSUES];
   }
   if (choice.selectedOptions[0]?.disabled) choice.value = "bones";
   void showScene();
@@ -142,21 +137,11 @@ async function showSurfaces(view: Scene, stale: () => boolean): Promise<boolean>
   return true;
 }
 
-let small: { of: Volume; copy: Reduced } | null = null;
-
-async function showTissue(view: Scene, kind: Exclude<Kind, "surfaces">, stale: () => boolean): Promise<boolean> {
-  const { ct, lungs } = state;
-  if (!ct || (kind === "vessels" && !lungs)) {
-    say("3-D view: waiting for the lungs", "waiting");
-    return false;
-  }
-  if (small?.of !== ct) {
-    const copy = await reduced(ct, stale);
-    if (!copy || stale()) return false;
-    small = { of: ct, copy };
-  }
-  const dilated = Number(/^dilate_mm\s*=\s*([\d.]+)/m.exec(state.facts?.recipe ?? state.session?.recipe ?? "")?.[1] ?? 0);
-  const file = kind === "bones" ? ofBody(small.copy) : ofLungs(small.copy, ct, lungs!, WALL_MM + dilated);
+async function showTissue(view: Scene, kind: keyof typeof TISSUES, stale: () => boolean): Promise<boolean> {
+  const url = state.facts?.tissues[kind];
+  if (!url) throw new Error(kind === "bones" ? "the scan is not in HU" : "there is no lung mask");
+  const file = await fileOf(url);
+  if (stale()) return false;
   await view.showVolume(file, TISSUES[kind]);
   return true;
 }
@@ -164,7 +149,6 @@ async function showTissue(view: Scene, kind: Exclude<Kind, "surfaces">, stale: (
 /** The scan is gone: nothing of it may stay in the pane. */
 export async function clearScene(): Promise<void> {
   turn++;
-  small = null;
   started = false;
   files.clear();
   say("3-D view: waiting for the scan", "waiting");

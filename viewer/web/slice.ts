@@ -62,9 +62,9 @@ function walk(box: Triple, whole: Triple, corner: Triple, axes: PlaneAxes, index
   return { left: across.from, right: across.to, top: down.from, bottom: down.to, start, across: across.by, down: down.by };
 }
 
-/** Draw a slice, and the overlays on it. */
+/** Draw a slice. */
 export function drawSlice(volume: Volume, axes: PlaneAxes, index: number, image: ImageData, grays: Grays,
-  center: number, width: number, overlays: Overlay[], opacity: number): void {
+  center: number, width: number): void {
   const { data, geometry: { shape } } = volume;
   const { start, across, down } = walk(shape, shape, [0, 0, 0], axes, index, image);
   const pixels = new Uint32Array(image.data.buffer);
@@ -76,9 +76,14 @@ export function drawSlice(volume: Volume, axes: PlaneAxes, index: number, image:
     if (table) for (; out < end; out++, at += across) pixels[out] = table[data[at] + 32768];
     else for (; out < end; out++, at += across) pixels[out] = gray((volume.slope * data[at] + volume.intercept - low) / width);
   }
+}
+
+/** Fill masks over what is drawn of a slice of `volume`. */
+export function drawMasks(overlays: Overlay[], volume: Volume, axes: PlaneAxes, index: number, image: ImageData, opacity: number): void {
   if (opacity <= 0) return;
+  const pixels = new Uint32Array(image.data.buffer);
   const bare = overlays.some(({ covers }) => covers) ? pixels.slice() : pixels;
-  for (const overlay of overlays) blend(overlay, shape, axes, index, image, overlay.covers ? bare : pixels, opacity);
+  for (const overlay of overlays) blend(overlay, volume.geometry.shape, axes, index, image, overlay.covers ? bare : pixels, opacity);
 }
 
 /** What becomes of the 256 values of red, green and blue under a color. */

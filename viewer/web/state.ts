@@ -1,15 +1,18 @@
 // What the page shows, in one place; whoever draws it is told when it changes.
 
+import type { Agreement } from "./agreement";
 import type { Detection, Nodule, ScanFacts, ScanRow, Session } from "./api";
 import { add, type PlaneName, type Triple } from "./geometry";
 import type { Layer } from "./labels";
 import type { Volume } from "./nifti";
+import type { Slab } from "./slab";
 
 export type Side = "ct" | "beside";
 
-export type Tool = "crosshair" | "slices" | "window" | "measure";
+export type Tool = "crosshair" | "slices" | "window" | "measure" | "circle";
 
-export interface Measure { plane: PlaneName; from: Triple; to: Triple }
+/** A line, or a circle around `from` through `to`. */
+export interface Measure { plane: PlaneName; from: Triple; to: Triple; circle: boolean }
 
 export interface State {
   session: Session | null;
@@ -47,13 +50,21 @@ export interface State {
   /** White is low. */
   invert: boolean;
   measures: Measure[];
+  /** Masks as outlines, not filled. */
+  outline: boolean;
+  slab: Slab;
+  slabMm: number;
+  /** Two masks that are compared; other masks are not drawn. */
+  agreement: Agreement | null;
+  /** Detections that are less probable are hidden. */
+  least: number;
 }
 
 export const state: State = {
   session: null, row: null, facts: null, ct: null, beside: null, lungs: null, noduleMask: null, layers: [],
   crosshair: [0, 0, 0], pointer: null, nodule: null, detection: null, center: -600, width: 1500,
   masks: true, opacity: 0.35, rings: true, lines: true, smooth: true, tool: "crosshair", plane: "axial", side: "ct", alone: null,
-  compare: false, coupled: true, offset: [0, 0, 0], invert: false, measures: [],
+  compare: false, coupled: true, offset: [0, 0, 0], invert: false, measures: [], outline: false, slab: "off", slabMm: 20, agreement: null, least: 0,
 };
 
 export type Key = keyof State;

@@ -14,6 +14,7 @@ const TOOLS: Record<Tool, string> = {
   slices: "Drag up and down goes through the slices (t)",
   window: "Drag sets the window: right is wider, down is brighter (w); the right button always does",
   measure: "Drag measures in mm (m)",
+  circle: "Drag from the center of a circle: HU statistics (o)",
 };
 
 export function setUpWindows(): void {
@@ -80,7 +81,7 @@ function show(): void {
 
 function showMeasure(): void {
   const last = state.measures.at(-1);
-  element("measured").textContent = last ? `${distance(last.from, last.to).toFixed(1)} mm` : "";
+  element("measured").textContent = last ? `${last.circle ? "radius " : ""}${distance(last.from, last.to).toFixed(1)} mm` : "";
 }
 
 function showTool(): void {

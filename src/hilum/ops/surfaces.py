@@ -189,9 +189,9 @@ def _sides(lungs: Mask) -> tuple[tuple[int, str], ...]:
 
 def _above(ct: Volume, threshold: float, cell_mm: float, workers: int) -> Mesh:
     oriented = reorient(ct)
-    cells = _cells(oriented.array, oriented.geometry, cell_mm, workers)
+    cells = cells_of(oriented.array, oriented.geometry, cell_mm, workers)
     lowest = int(np.floor(threshold)) + 1
-    inside = np.where(_in_body(oriented, cells.shape, cell_mm, workers), cells.array, np.int16(-1000))
+    inside = np.where(in_body(oriented, cells.shape, cell_mm, workers), cells.array, np.int16(-1000))
     bright = bits.threshold(inside, lowest, 32767, workers=workers)
     components = labeling.find_components(bright, corners=True, workers=workers)
     small = labeling.sizes(components) * cells.geometry.voxel_volume < 1000 * COMPONENT_ML
@@ -201,7 +201,7 @@ def _above(ct: Volume, threshold: float, cell_mm: float, workers: int) -> Mesh:
     return marching_cubes(clean, lowest - 0.5, name="skeleton", outside=min(-1000.0, lowest - 1))
 
 
-def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[np.bool_]:
+def in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[np.bool_]:
     """Tell which cells lie in the patient, without the table; all cells if no body was found."""
     coarse, fine = voxels_per_cell(ct.spacing, CELL_MM), voxels_per_cell(ct.spacing, cell_mm)
     means = cell_means(np.ascontiguousarray(ct.array, np.int16), coarse, workers=workers)
@@ -218,7 +218,7 @@ def _of_label(mask: Mask, label: int, name: str, cell_mm: float, workers: int) -
     if (box := bounding_box(inside)) is None:
         return Mesh(name, np.empty((0, 3)), np.empty((0, 3), np.int64))
     geometry = mask.geometry.crop([s.start for s in box], [s.stop for s in box])
-    return marching_cubes(_cells(inside[box] * np.int16(_FULL), geometry, cell_mm, workers), _FULL / 2, name=name)
+    return marching_cubes(cells_of(inside[box] * np.int16(_FULL), geometry, cell_mm, workers), _FULL / 2, name=name)
 
 
 def _of_nodule(nodule: Nodule, name: str) -> Mesh:
@@ -236,7 +236,7 @@ def _of_nodule(nodule: Nodule, name: str) -> Mesh:
     return marching_cubes(cover_nodules(grid, [nodule], samples=2), 0.5, name=name)
 
 
-def _cells(array: NDArray[np.int16], geometry: Geometry, cell_mm: float, workers: int) -> Volume:
+def cells_of(array: NDArray[np.int16], geometry: Geometry, cell_mm: float, workers: int) -> Volume:
     """Means over cells; the last cell of an axis may have fewer voxels than the others."""
     factors = voxels_per_cell(geometry.spacing, cell_mm)
     means = cell_means(np.ascontiguousarray(array, np.int16), factors, workers=workers)

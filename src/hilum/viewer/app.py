@@ -103,7 +103,7 @@ class Endpoints:
         name, _, suffix = request.path_params["file"].partition(".")
         content, media_type = None, "model/stl"
         label = scan_view.LABEL.fullmatch(name)
-        if suffix == "nii" and (name in {"ct", "beside", "lungs", "nodules"} or label):
+        if suffix == "nii" and (name in {"ct", "beside", "lungs", "nodules", *scan_view.TISSUES} or label):
             with self._cache.open(number) as scan:
                 volume = scan.volume(name)
             if volume is not None:

@@ -18,6 +18,7 @@ from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.io.volumes.placement import GridRecord
 from hilum.ops.lungs import fallback, segment
 from hilum.ops.nodules.masks import mask_nodules
+from hilum.ops.rendering import body_cells, lung_cells
 from hilum.ops.surfaces import Mesh, label_surface, surfaces
 from hilum.outputs import records, store
 from hilum.outputs.findings import finished_status
@@ -37,6 +38,12 @@ LABEL = re.compile(r"label-(\d{1,4})(?:-(\d{1,3}))?")  # the number of a label m
 
 SURFACES = {"right": "right lung", "left": "left lung", "lungs": "lungs", "nodules": "nodule"}
 """Surfaces and the start of their meshes' names; ``lungs`` for a mask without sides."""
+
+TISSUES = ("bones", "vessels")
+"""Small volumes that are drawn in 3-D: the patient without the table, and the inside of the lungs."""
+
+WALL_MM = 3.0
+"""What lies so near under the surface of the lungs is left out of the vessels: their wall."""
 
 
 @dataclass(eq=False)
@@ -59,6 +66,8 @@ class ScanView:
         Its label maps; number k of them is the volume ``label-k``, its value v the surface ``label-k-v``.
     read : ReadOptions
         How the run read its input.
+    dilated_mm : float
+        By how much the lungs were dilated.
     """
 
     scan: Scan
@@ -68,10 +77,11 @@ class ScanView:
     sha256: str = ""
     overlays: tuple[Overlay, ...] = ()
     read: ReadOptions = DEFAULT
+    dilated_mm: float = 0.0
     made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
-        """``ct``, ``beside``, ``lungs``, ``nodules`` or ``label-0``, ``label-1``, ..."""
+        """``ct``, ``beside``, ``lungs``, ``nodules``, `TISSUES` or ``label-0``, ``label-1``, ..."""
         if label := LABEL.fullmatch(name):
             return self.overlays[int(label[1])].mask if not label[2] and int(label[1]) < len(self.overlays) else None
         if name not in self.made:
@@ -89,7 +99,22 @@ class ScanView:
             return mask_nodules(scan.ct.geometry, scan.nodules)
         if name == "beside" and self.beside is not None:
             return as_hu(self.beside.load(self.read))
+        if name in TISSUES:
+            return self._tissue(name)
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
+
+    def _tissue(self, name: str) -> Volume | None:
+        ct = self.scan.ct
+        if self.unit != store.HU:
+            raise UnsupportedError("a 3-D view of tissue needs HU")
+        if ct.array.dtype != np.int16:
+            hu = np.nan_to_num(ct.array, nan=-1024.0).clip(-32768, 32767)
+            ct = Volume(np.rint(hu).astype(np.int16), ct.geometry)
+        if name == "bones":
+            return body_cells(ct)
+        if (lungs := self.volume("lungs")) is None:
+            return None
+        return lung_cells(ct, Mask(lungs.array, lungs.geometry), margin_mm=WALL_MM + self.dilated_mm)
 
     def surface(self, name: str) -> bytes | None:
         """``right``, ``left``, ``lungs``, ``nodules`` or ``label-0-1`` as STL, RAS mm."""
@@ -130,13 +155,16 @@ class ScanView:
         one_label = scan.lungs is not None and not (scan.lungs.array == 2).any()
         parts = {"right": lungs and not one_label, "left": lungs and not one_label, "lungs": lungs and one_label,
                  "nodules": lungs and bool(scan.nodules)}  # fmt: skip
-        urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in parts.items()}
+        surface_urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in parts.items()}
         grid = GridRecord.of(scan.ct.geometry)
         geometry = {name: getattr(grid, name) for name in ("shape", "spacing", "origin", "direction")}
         maps = [self._overlay_facts(k, base) for k in range(len(self.overlays))]
         names = None if self.beside is None else self.beside.names
         facts = {**self.facts, "label_maps": maps, "start": self._start, "beside": names}
-        return {**all_visible(facts), "geometry": geometry, "volumes": volumes, "surfaces": urls}
+        tissues = {"bones": self.unit == store.HU, "vessels": lungs and self.unit == store.HU}
+        tissue_urls = {name: f"{base}/{name}.nii" if yes else None for name, yes in tissues.items()}
+        urls = {"surfaces": surface_urls, "tissues": tissue_urls}
+        return {**all_visible(facts), "geometry": geometry, "volumes": volumes, **urls}
 
     def _overlay_facts(self, number: int, base: str) -> dict[str, Any]:
         """Names, volumes and colors of a label map, and the addresses of its box and surfaces."""
@@ -187,16 +215,17 @@ def view_of_finished(
     beside: Beside | None,
 ) -> ScanView:
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
-    read = DEFAULT
+    read, dilated = DEFAULT, 0.0
     with suppress(RecipeError):
-        read = ReadOptions.of_recipe(parse_recipe(recipe).read)
+        parsed = parse_recipe(recipe)
+        read, dilated = ReadOptions.of_recipe(parsed.read), parsed.lungs.dilate_mm
     # A scan without its run does not say what it was scaled from.
     ct, unit = hu_of_run(scan.ct, record.unit, recipe) if recipe else (scan.ct, record.unit)
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     facts["header"] = header_fields(record.series_uid, record.acquisition, record.source_geometry.to_geometry())
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, beside, sha256, overlays, read)
+    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, beside, sha256, overlays, read, dilated)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:

@@ -7,7 +7,7 @@ const { outputFiles: [bundle] } = await build({
   stdin: { contents: 'export * from "./slice"; export * from "./geometry"', resolveDir: `${import.meta.dirname}/..` },
   bundle: true, write: false, format: "esm",
 });
-const { drawSlice, geometry, Grays, planeAxes } = await import(`data:text/javascript;base64,${Buffer.from(bundle.contents).toString("base64")}`);
+const { drawMasks, drawSlice, geometry, Grays, planeAxes } = await import(`data:text/javascript;base64,${Buffer.from(bundle.contents).toString("base64")}`);
 const TYPES = { int16: Int16Array, float32: Float32Array, uint8: Uint8Array };
 const volumeOf = ({ type, shape, step, values }) =>
   ({ geometry: geometry(shape, [0, 0, 0], step), data: TYPES[type].from(values), slope: 1, intercept: 0 });
@@ -17,7 +17,8 @@ const drawn = JSON.parse(await text(process.stdin)).map(({ ct, plane, index, siz
   const volume = volumeOf(ct);
   const over = overlays.map(({ mask, start, covers, colors }) =>
     ({ volume: volumeOf({ ...ct, ...mask, type: "uint8" }), start, covers, color: (label) => colors[label] ?? null }));
-  drawSlice(volume, planeAxes(volume.geometry, plane), index, image, new Grays(), ...window, over, opacity);
+  drawSlice(volume, planeAxes(volume.geometry, plane), index, image, new Grays(), ...window);
+  drawMasks(over, volume, planeAxes(volume.geometry, plane), index, image, opacity);
   return [...image.data];
 });
 process.stdout.write(JSON.stringify(drawn));
