@@ -30,9 +30,10 @@ const faults = (page, least) => page.evaluate((size) => {
   for (const [name, place, one] of places) {
     if (place.left < -0.5 || place.right > innerWidth + 0.5) bad.push(`${name} is cut`);
     if (one.scrollWidth > one.clientWidth + 1 && one.matches("button, footer output")) bad.push(`${name} does not fit`);
-    if (one.matches("button, select, input, summary") && place.height < size) bad.push(`${name} is ${place.height} high`);
+    if (one.matches("button, select, input, summary") && Math.min(place.height, place.width) < size) bad.push(`${name || one.className} is ${place.width} x ${place.height}`);
   }
-  const pressable = places.filter(([, , one]) => one.matches("button, select, input"));
+  const onTop = (one, { left, right, top, bottom }) => one.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2)); // no drawer hides it
+  const pressable = places.filter(([, place, one]) => one.matches("button, select, input") && onTop(one, place));
   for (const [i, [name, a]] of pressable.entries()) {
     for (const [other, b] of pressable.slice(i + 1)) {
       if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1) bad.push(`${name} is over ${other}`);
@@ -231,7 +232,7 @@ for (const width of [1920, 1366, 800, 400]) {
 // Every key that does something is in the list, and the other way round.
 const page = await newPage(1366, 768);
 await open(page);
-seen.listed = (await page.locator("#key-list dt").evaluateAll((keys) => keys.map((key) => key.dataset.keys))).join(" ").split(" ").sort();
+seen.listed = (await page.locator("#key-list dt").evaluateAll((keys) => keys.flatMap((key) => JSON.parse(key.dataset.keys)))).sort();
 seen.shown = (await texts(page, "#key-list dt")).join(" ");
 seen.working = await page.evaluate(() => {
   const named = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End", "Backspace", "Delete", "Escape", "Enter", "Tab", " ", "Insert", "F1", "F2", "F11"];
