@@ -77,6 +77,7 @@ COMPUTED = {
     ("io/optional_packages.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
     ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/errno_faults.py
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
+    ("batch/corrections.py", "NOTES[kind]"): {"labels-corrected", "lungs-corrected", "nodules-corrected"},
 }
 """Codes that are put together: file, expression, and what it can be."""
 

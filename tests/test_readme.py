@@ -41,7 +41,8 @@ def test_the_five_lines_run(tmp_path, monkeypatch):
 
 
 def test_every_command_shown_exists_and_every_file_linked_is_there():
-    shown = set(re.findall(r"\.venv/bin/hilum (\w+)", TEXT))
+    blocks = "".join(re.findall(r"```.*?```", TEXT, re.DOTALL))
+    shown = set(re.findall(r"^hilum (\w+)", blocks, re.MULTILINE)) | set(re.findall(r"`hilum (\w+)", TEXT))
     assert shown <= set(program())
     assert {"run", "info", "convert", "lungs", "nodules", "stats", "recipe"} <= shown
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", TEXT) if "://" not in link]

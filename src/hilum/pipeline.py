@@ -19,6 +19,7 @@ from hilum.ops.nodules.axes import note_axes
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
 from hilum.ops.nodules.readings import require_readers
 from hilum.ops.quality import measure, nodules, plausibility
+from hilum.ops.regrid import regrid_mask
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
@@ -71,7 +72,9 @@ def preprocess(scan: Scan, recipe: Recipe | str | Path) -> Scan:
     return preprocess_beside(scan, recipes.recipe(recipe), lambda: scan)
 
 
-def preprocess_beside(scan: Scan, recipe: Recipe, labeled: Callable[[], Scan]) -> Scan:
+def preprocess_beside(
+    scan: Scan, recipe: Recipe, labeled: Callable[[], Scan], *, corrected: Mapping[str, Mask] = MappingProxyType({})
+) -> Scan:
     """Do as `preprocess` does, while another thread reads the scan's label files.
 
     Parameters
@@ -82,6 +85,8 @@ def preprocess_beside(scan: Scan, recipe: Recipe, labeled: Callable[[], Scan]) -
         Every choice.
     labeled : callable
         Returns the same scan with label maps and with more notes at the end. Called once.
+    corrected : mapping of str to Mask
+        ``lungs`` and ``nodules`` that a person corrected, on any grid, to take in place of new ones.
 
     Returns
     -------
@@ -101,10 +106,13 @@ def preprocess_beside(scan: Scan, recipe: Recipe, labeled: Callable[[], Scan]) -
         return maps, (*full.notes[notes_before:], *notes)
 
     placed = begin(place, workers=workers)  # beside the lungs
-    lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=workers)
+    by_hand = corrected.get("lungs")
+    lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, corrected=by_hand, workers=workers)
     label_maps, label_notes = placed()
     nodule_mask, drawn = None, recipe.nodules
-    if scan.annotated and drawn.mask:
+    if "nodules" in corrected:
+        nodule_mask = regrid_mask(corrected["nodules"], ct.geometry)
+    elif scan.annotated and drawn.mask:
         nodule_mask = mask_nodules(ct.geometry, scan.nodules, level=drawn.consensus, contour_pixel=drawn.contour_pixel)
     figures |= measure.measure_nodules(ct, lungs, nodule_mask)
     measured = MappingProxyType({name: round(value, 4) for name, value in figures.items()})
@@ -130,7 +138,7 @@ def preprocess_beside(scan: Scan, recipe: Recipe, labeled: Callable[[], Scan]) -
 
 
 def make_lungs(
-    ct: Volume, step: Lungs, *, given: Mask | None = None, workers: int = 0
+    ct: Volume, step: Lungs, *, given: Mask | None = None, corrected: Mask | None = None, workers: int = 0
 ) -> tuple[Mask | None, dict[str, float], tuple[Note, ...]]:
     """Segment and measure the lungs as a recipe says.
 
@@ -142,23 +150,31 @@ def make_lungs(
         The recipe's section ``lungs``.
     given : Mask, optional
         A lung mask that came with the scan, on the grid of `ct`, to compare the result with.
+    corrected : Mask, optional
+        A mask that a person corrected, on any grid, to take as it is in place of a new one.
     workers : int
         Threads; 0 for one per available core.
 
     Returns
     -------
     mask : Mask or None
-        Dilated by ``step.dilate_mm``; None for the method ``none``.
+        Dilated by ``step.dilate_mm``, but not a corrected one; None for the method ``none``.
     figures : dict of str to float
         Measured on the mask before it was dilated.
     notes : tuple of Note
         What the search for a better mask came to, if the first one was probably wrong.
     """
+    sides = step.method not in WITHOUT_SIDES
+    if corrected is not None:
+        mask = regrid_mask(corrected, ct.geometry)
+        hu = Volume(finite.as_hu(ct.array), ct.geometry)
+        figures = measure.measure_lungs(hu, mask, sides=sides, workers=workers)
+        return mask, figures | ({} if given is None else nodules.compare_with_reference(mask, given)), ()
     if step.method == "none":
         return None, measure.measure_lungs(ct, None), ()
     options = {name: getattr(step, name) for name in ("method", "fill", "pathology", "airways", "background")}
     segment = partial(segment_lungs, **options, workers=workers)
-    own, sides = step.method == "hilum", step.method not in WITHOUT_SIDES
+    own = step.method == "hilum"
     lungs = find_lungs(ct, segment, own=own, sides=sides, fallback=step.fallback, workers=workers)
     agreement = {} if given is None else nodules.compare_with_reference(lungs.mask, given)
     mask = morphology.dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask

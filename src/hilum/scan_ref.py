@@ -118,6 +118,35 @@ class LabelFile:
         object.__setattr__(self, "path", Path(self.path))
 
 
+@dataclass(frozen=True, slots=True)
+class CorrectedMask:
+    """A mask of another run that a person corrected, to take in place of a new one.
+
+    Parameters
+    ----------
+    run : Path
+        The folder of the run beside which it was saved.
+    scan_id : str
+        The scan in that run.
+    mask : str
+        ``lungs``, ``nodules`` or ``labels/NAME``.
+    path : Path
+        The file.
+    sha256 : str
+        Of the file.
+    who, when : str
+        Who saved it, and when: ISO 8601, UTC.
+    """
+
+    run: Path
+    scan_id: str
+    mask: str
+    path: Path
+    sha256: str
+    who: str
+    when: str
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ScanRef:
     """A reference to one scan: small, and enough to load it.
@@ -148,6 +177,8 @@ class ScanRef:
         The id made from the series UID, if `scan_id` was made from something else.
     label_files : tuple of LabelFile
         The files with its label maps.
+    corrections : tuple of CorrectedMask
+        Corrected masks of another run, from ``hilum run --corrections``.
 
     Examples
     --------
@@ -169,6 +200,7 @@ class ScanRef:
     case: str = field(default="", compare=False)
     uid_id: str = field(default="", compare=False)
     label_files: tuple[LabelFile, ...] = ()
+    corrections: tuple[CorrectedMask, ...] = ()
 
     def __repr__(self) -> str:
         """Without paths: folders can bear a patient's name."""

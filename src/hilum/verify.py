@@ -9,7 +9,7 @@ import msgspec
 from hilum.errors import FormatError, HilumError, InputError
 from hilum.io import source_files, unfinished
 from hilum.io.files import is_own_file
-from hilum.outputs import checksums, finished, ledger, records
+from hilum.outputs import checksums, corrections, finished, ledger, records
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
@@ -67,6 +67,12 @@ def verify(folder: AnyRun) -> Iterator[Fault | VerifySummary]:
                     files += 1
                     size += result
     yield from _unlisted(folder / "scans", run.rows)
+    for result in _verify_corrections(folder):
+        if isinstance(result, Fault):
+            yield result
+        else:
+            files += 1
+            size += result
     yield VerifySummary(scans=scans, files=files, bytes=size)
 
 
@@ -147,6 +153,39 @@ def _unlisted(scans: Path, rows: Mapping[str, ledger.Row]) -> Iterator[Fault]:
         elif row is None or row.status not in ledger.FINISHED:
             what = "is not in the ledger" if row is None else f"is {row.status} according to the ledger"
             yield _fault(what, path, "unlisted", do="run again, or remove it")
+
+
+def _verify_corrections(folder: Path) -> Iterator[Fault | int]:
+    """Yield the faults of the corrected masks, and the size of each file without a fault.
+
+    The newest correction of a mask must be one of the mask that the run has now; earlier ones are a record.
+    """
+    try:
+        listed = corrections.read_corrections(folder)
+    except FormatError as problem:
+        yield Fault(str(problem.where), "damaged", str(problem))
+        return
+    newest = corrections.newest(listed).values()
+    for one in listed:
+        path = folder / one.file
+        if not is_own_file(folder, one.file):
+            yield _fault("is missing or not a regular file", path, "missing", do="restore it")
+        elif checksums.file_sha256(path) != one.sha256:
+            yield _fault("does not match its checksum", path, "checksum", do="restore it, or correct the mask again")
+        else:
+            yield path.stat().st_size
+        record = finished.read_record(folder / "scans" / one.scan_id)
+        if one in newest and (record is None or corrections.mask_sha256(record, one.mask) != one.original_sha256):
+            what = "is a correction of a mask that the run does not have any more"
+            yield _fault(what, path, "original-changed", do="correct the new mask, or move this one elsewhere")
+    saved = folder / corrections.FOLDER
+    for name, extra in source_files.list_source_files(saved) if saved.is_dir() else ():
+        if f"{corrections.FOLDER}/{name}" not in {one.file for one in listed}:
+            what, do = (
+                f"is not in {corrections.NAME}: it was not saved completely",
+                "save it again, or move it elsewhere",
+            )
+            yield _fault(what, extra, "extra", do=do)
 
 
 def _fault(what: str, where: Path, code: str, *, do: str = checksums.RERUN) -> Fault:

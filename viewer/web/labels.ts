@@ -42,6 +42,22 @@ export async function startLabels(maps: LabelMap[], mine: AbortSignal): Promise<
   await load();
 }
 
+/** Give a label map a volume of the whole scan, so that it can be corrected anywhere. */
+export async function wholeLayer(number: number): Promise<Uint8Array> {
+  const { map } = state.layers[number];
+  if (map.volume) {
+    replace(map, (layer) => ({ ...layer, on: true }));
+    await load();
+  }
+  const layer = state.layers.find((one) => one.map === map);
+  const { ct } = state;
+  if (!layer || !ct || (map.volume && !layer.volume)) throw new Error(layer?.trouble || "the label map is not here");
+  if (layer.volume?.data.length === ct.data.length) return layer.volume.data as Uint8Array;
+  const volume = layer.volume ? onGrid(layer.volume, ct) : { geometry: ct.geometry, data: new Uint8Array(ct.data.length), slope: 1, intercept: 0 };
+  replace(map, (one) => ({ ...one, on: true, volume, start: [0, 0, 0] }));
+  return volume.data as Uint8Array;
+}
+
 export function switchLabels(on: boolean, only?: number[]): void {
   const shown = (layer: Layer, number: number) => on && (only?.includes(number) ?? true) && layer.map.volume !== null && !layer.trouble;
   change({ layers: state.layers.map((layer, number) => ({ ...layer, on: shown(layer, number) })) });
@@ -89,6 +105,21 @@ async function loadMissing(): Promise<void> {
       replace(next.map, (layer) => ({ ...layer, on: false, trouble: (error as Error).message }));
     }
   }
+}
+
+/** A box of labels on the whole grid of the scan. Memory that nothing is written to takes no room. */
+export function onGrid(box: Volume, ct: Volume): Volume {
+  const [z, y, x] = startOf(box, ct);
+  const [rows, columns] = ct.geometry.shape.slice(1);
+  const [bz, by, bx] = box.geometry.shape;
+  const data = new Uint8Array(ct.data.length);
+  for (let i = 0; i < bz; i++) {
+    for (let j = 0; j < by; j++) {
+      const from = (i * by + j) * bx;
+      data.set(box.data.subarray(from, from + bx), ((z + i) * rows + y + j) * columns + x);
+    }
+  }
+  return { ...box, geometry: ct.geometry, data };
 }
 
 function startOf(box: Volume, ct: Volume): Triple {

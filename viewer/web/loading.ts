@@ -1,10 +1,13 @@
 // A scan is opened: first its volume, so that the planes stand; then masks, then what is far more work.
 
 import { getJson, getVolume, type Part, type ScanFacts, type ScanRow } from "./api";
-import { startLabels } from "./labels";
+import { onGrid, startLabels } from "./labels";
 import type { Volume } from "./nifti";
 import { clearScene, startScene } from "./scene";
 import { change, element, state } from "./state";
+
+/** How often the planes are drawn while slices come. */
+const REDRAW_MS = 250;
 
 let running: AbortController | null = null;
 
@@ -13,7 +16,7 @@ export async function openScan(row: ScanRow, placed?: () => void): Promise<void>
   running?.abort();
   const mine = (running = new AbortController());
   void clearScene();
-  change({ row, facts: null, ct: null, beside: null, lungs: null, noduleMask: null, layers: [], nodule: null, measures: [], pointer: null });
+  change({ row, facts: null, ct: null, coming: null, beside: null, lungs: null, noduleMask: null, layers: [], nodule: null, measures: [], pointer: null });
   trouble("");
   busy("");
   document.title = `${row.title} - hilum`;
@@ -22,10 +25,17 @@ export async function openScan(row: ScanRow, placed?: () => void): Promise<void>
     loading("opening the scan", 0);
     const facts = await getJson<ScanFacts>(`api/scans/${encodeURIComponent(row.id)}`, mine.signal);
     change({ facts });
-    const ct = await getVolume(facts.volumes.ct, mine.signal, (share) => loading(`loading ${megabytes(facts.volumes.ct)}`, share));
-    performance.mark("hilum:ct-here");
     const { world, nodule } = facts.start;
-    change({ ct, crosshair: world, nodule: facts.nodules.find(({ label }) => label === nodule) ?? null });
+    change({ crosshair: world, nodule: facts.nodules.find(({ label }) => label === nodule) ?? null });
+    let drawn = 0;
+    const ct = await getVolume(facts.volumes.ct, mine.signal, (share, coming) => {
+      loading(`loading ${megabytes(facts.volumes.ct)}`, share);
+      if (performance.now() - drawn < REDRAW_MS || !coming.isHere(facts.volumes.ct.first ?? 0)) return;
+      drawn = performance.now();
+      change({ coming: { ...coming } });
+    });
+    performance.mark("hilum:ct-here");
+    change({ ct, coming: null });
     placed?.();
     loading(null, 0);
     // Let the planes be drawn before anything else asks for the processor.
@@ -46,8 +56,7 @@ async function openMasks(facts: ScanFacts, ct: Volume, signal: AbortSignal): Pro
     busy(`${name} ...`);
     try {
       const volume = await getVolume(part, signal, () => undefined);
-      if (volume.geometry.shape.some((n, axis) => n !== ct.geometry.shape[axis])) throw new Error("not on the scan's grid");
-      return volume;
+      return onGrid(volume, ct);
     } catch (error) {
       if (!signal.aborted) missing.push(`no ${name}: ${(error as Error).message}`);
       return null;

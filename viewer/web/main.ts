@@ -3,6 +3,7 @@
 import { getJson, type Session } from "./api";
 import { setUpCine } from "./cine";
 import { setUpDetections } from "./detections";
+import { EDIT_KEYS, setUpEditBar } from "./editbar";
 import { closeDrawer, openDrawer, setUpDrawers } from "./drawers";
 import { setUpFacts, stepNodule } from "./facts";
 import type { PlaneName } from "./geometry";
@@ -28,7 +29,7 @@ const planes = (["ct", "beside"] as const).flatMap((source) => PLANES.map((plane
 
 function redraw(): void {
   planes.forEach((view) => view.draw());
-  if (state.ct && performance.getEntriesByName("hilum:first-picture").length === 0) performance.mark("hilum:first-picture");
+  if ((state.ct ?? state.coming) && performance.getEntriesByName("hilum:first-picture").length === 0) performance.mark("hilum:first-picture");
 }
 
 /** What is drawn over a slice, or chooses another one. Whatever else changes, slices are drawn anew from the voxels. */
@@ -126,6 +127,7 @@ setUpJump();
 setUpDrawers();
 setUpButtons();
 planes.forEach((view) => listen(view, redraw, maximize));
+setUpEditBar(planes);
 
 setUpKeys([
   { keys: ["?"], shown: "?", what: "show these keys", run: () => element<HTMLDialogElement>("help").showModal() },
@@ -139,6 +141,7 @@ setUpKeys([
   { keys: ["w"], shown: "w", what: "drag sets the window", run: () => change({ tool: "window" }) },
   { keys: ["m"], shown: "m", what: "drag measures in mm", run: () => change({ tool: "measure" }) },
   ...LOOK_KEYS,
+  ...EDIT_KEYS,
   { keys: ["Backspace", "Delete"], shown: "Del", what: "remove the last measurement", run: () => change({ measures: state.measures.slice(0, -1) }) },
   { keys: ["l"], shown: "l", what: "show or hide the masks", run: () => change({ masks: !state.masks }) },
   { keys: ["k"], shown: "k", what: "show or hide all label maps", run: toggleLabels },
@@ -162,7 +165,7 @@ setUpKeys([
   { keys: ["/"], shown: "/", what: "search the scans", run: () => { if (!element("run").hidden) openSearch(); } },
 ]);
 
-watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "invert", "offset", "plane", "side", "measures", "nodule", "detection", "facts", "ct", "beside", "lungs", "noduleMask", "layers", "outline", "slab", "slabMm", "agreement", "least"], redrawChanged);
+watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "invert", "offset", "plane", "side", "measures", "nodule", "detection", "facts", "ct", "coming", "beside", "lungs", "noduleMask", "layers", "outline", "slab", "slabMm", "agreement", "least", "edits"], redrawChanged);
 watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["compare"], () => { element("couple").hidden = !state.compare; });

@@ -9,7 +9,7 @@ import type { Volume } from "./nifti";
 import { labelOverlays } from "./labels";
 import { drawOutlines } from "./outline";
 import { SLABS, slabOf, slabRange } from "./slab";
-import { drawMasks, drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
+import { blankMissing, drawMasks, drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
 import { change, element, make, shifted, state, type Measure, type Side } from "./state";
 
 /** Zoom and pan, shared by the same plane before and after; the pan is in screen millimeters. */
@@ -45,7 +45,7 @@ export class PlaneView {
   }
 
   get volume(): Volume | null {
-    return state[this.source];
+    return state[this.source] ?? (this.source === "ct" ? state.coming?.volume ?? null : null);
   }
 
   /** A place of the scan as a voxel coordinate of this volume, which may be shifted against it. */
@@ -105,7 +105,7 @@ export class PlaneView {
 
   /** The world's place under a point of the pane (CSS pixels), in the slice that is shown. */
   world(x: number, y: number): Triple | null {
-    const volume = this.volume;
+    const volume = state[this.source]; // what is still coming has no values to point at
     if (!volume) return null;
     const axes = this.way(volume);
     const { spacing } = volume.geometry;
@@ -221,9 +221,11 @@ export class PlaneView {
 
   /** Only a slice that was not drawn last: a crosshair that moves within two planes leaves their pixels as they are. */
   private drawSheet(volume: Volume, axes: PlaneAxes, index: number, image: ImageData): void {
-    const slab = state.slab === "off" ? null : slabOf(volume, axes, index, state.slab, state.slabMm);
+    const isComing = state.coming?.volume === volume; // no slab of slices that are not here
+    const slab = state.slab === "off" || isComing ? null : slabOf(volume, axes, index, state.slab, state.slabMm);
     drawSlice(slab ?? volume, axes, slab ? 0 : index, image, this.grays, state.center, state.invert ? -state.width : state.width);
     if (state.masks && !state.outline) drawMasks(this.overlays(), volume, axes, index, image, state.opacity);
+    if (isComing) blankMissing(volume, axes, index, image, state.coming!.isHere);
     this.paper.putImageData(image, 0, 0);
     this.onSheet = index;
   }
@@ -335,7 +337,7 @@ export class PlaneView {
     const name = state.compare ? state.facts?.beside?.[this.source === "beside" ? 1 : 0] ?? "" : "";
     this.word(`${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${name.length > 28 ? `${name.slice(0, 27)}…` : name}`, 8 * ratio, 15 * ratio, ratio);
     this.word(place, 8 * ratio, 31 * ratio, ratio);
-    if (index !== null && state.slab !== "off") {
+    if (index !== null && state.slab !== "off" && !state.coming) {
       const [first, end] = slabRange(volume, axes, index, state.slabMm);
       this.word(`${SLABS[state.slab]} ${state.slabMm} mm, ${"zyx"[axes.through]} ${first}-${end - 1}`, 8 * ratio, 47 * ratio, ratio);
     }

@@ -19,7 +19,7 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
   let pressed: [number, number] = [0, 0];
   let start: Partial<State> = {};
   let touched = -Infinity;
-  const fingers = new Fingers(view, redraw, () => maximize(view.section.id));
+  const fingers = new Fingers(view, redraw, () => { if (state.tool !== "edit") maximize(view.section.id); });
 
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("pointerenter", () => change({ plane: view.plane, side: view.source }));

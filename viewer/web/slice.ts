@@ -86,6 +86,19 @@ export function drawMasks(overlays: Overlay[], volume: Volume, axes: PlaneAxes, 
   for (const overlay of overlays) blend(overlay, volume.geometry.shape, axes, index, image, overlay.covers ? bare : pixels, opacity);
 }
 
+/** Make black what lies in slices, along the first axis, that are not here. */
+export function blankMissing(volume: Volume, axes: PlaneAxes, index: number, image: ImageData, isHere: (slice: number) => boolean): void {
+  const { shape } = volume.geometry;
+  const stride = shape[1] * shape[2];
+  const { start, across, down } = walk(shape, shape, [0, 0, 0], axes, index, image);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let out = 0, row = 0; row < image.height; row++) {
+    for (let column = 0; column < image.width; column++, out++) {
+      if (!isHere(Math.floor((start + row * down + column * across) / stride))) pixels[out] = 0xff000000;
+    }
+  }
+}
+
 /** What becomes of the 256 values of red, green and blue under a color. */
 function mixed(color: Color, opacity: number): Uint8ClampedArray {
   return Uint8ClampedArray.from({ length: 768 }, (_, i) => (i & 255) + (color[i >> 8] - (i & 255)) * opacity);

@@ -1,7 +1,7 @@
 // What the page shows, in one place; whoever draws it is told when it changes.
 
 import type { Agreement } from "./agreement";
-import type { Detection, Nodule, ScanFacts, ScanRow, Session } from "./api";
+import type { Coming, Detection, Nodule, ScanFacts, ScanRow, Session } from "./api";
 import { add, type PlaneName, type Triple } from "./geometry";
 import type { Layer } from "./labels";
 import type { Volume } from "./nifti";
@@ -9,7 +9,7 @@ import type { Slab } from "./slab";
 
 export type Side = "ct" | "beside";
 
-export type Tool = "crosshair" | "slices" | "window" | "measure" | "circle";
+export type Tool = "crosshair" | "slices" | "window" | "measure" | "circle" | "edit";
 
 /** A line, or a circle around `from` through `to`. */
 export interface Measure { plane: PlaneName; from: Triple; to: Triple; circle: boolean }
@@ -19,6 +19,8 @@ export interface State {
   row: ScanRow | null;
   facts: ScanFacts | null;
   ct: Volume | null;
+  /** The scan while its slices come: planes show those that are here, all else waits for `ct`. */
+  coming: Coming | null;
   /** Shown beside the scan: the input of the run, or another scan. */
   beside: Volume | null;
   lungs: Volume | null;
@@ -58,13 +60,15 @@ export interface State {
   agreement: Agreement | null;
   /** Detections that are less probable are hidden. */
   least: number;
+  /** Counts the changes to the voxels of masks. */
+  edits: number;
 }
 
 export const state: State = {
-  session: null, row: null, facts: null, ct: null, beside: null, lungs: null, noduleMask: null, layers: [],
+  session: null, row: null, facts: null, ct: null, coming: null, beside: null, lungs: null, noduleMask: null, layers: [],
   crosshair: [0, 0, 0], pointer: null, nodule: null, detection: null, center: -600, width: 1500,
   masks: true, opacity: 0.35, rings: true, lines: true, smooth: true, tool: "crosshair", plane: "axial", side: "ct", alone: null,
-  compare: false, coupled: true, offset: [0, 0, 0], invert: false, measures: [], outline: false, slab: "off", slabMm: 20, agreement: null, least: 0,
+  compare: false, coupled: true, offset: [0, 0, 0], invert: false, measures: [], outline: false, slab: "off", slabMm: 20, agreement: null, least: 0, edits: 0,
 };
 
 export type Key = keyof State;

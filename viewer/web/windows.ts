@@ -15,6 +15,7 @@ const TOOLS: Record<Tool, string> = {
   window: "Drag sets the window: right is wider, down is brighter (w); the right button always does",
   measure: "Drag measures in mm (m)",
   circle: "Drag from the center of a circle: HU statistics (o)",
+  edit: "Drag corrects a mask (e)",
 };
 
 export function setUpWindows(): void {

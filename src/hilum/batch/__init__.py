@@ -1,6 +1,7 @@
 """Run many scans: load, preprocess and store each one, and record the result in the ledger."""
 
 from hilum.batch.convert import convert_run as convert_run
+from hilum.batch.corrections import find_corrections as find_corrections
 from hilum.batch.identity import input_fingerprint as input_fingerprint
 from hilum.batch.limits import Limits as Limits
 from hilum.batch.limits import limits_of as limits_of

@@ -26,6 +26,21 @@ CHANGED = "changed"  # the code of a scan whose files changed while it was read
 _FileState = tuple[int, ...] | None  # size, times of change and inode of a file; None for a missing file
 
 
+class InputHashes(NamedTuple):
+    """Two hashes of a scan's input.
+
+    Parameters
+    ----------
+    fingerprint : str
+        From `input_fingerprint`.
+    images : str
+        The content of the image files alone, whatever their names, the recipe and the version.
+    """
+
+    fingerprint: str
+    images: str
+
+
 class InputSnapshot(NamedTuple):
     """The files of a scan at one moment.
 
@@ -93,18 +108,25 @@ def input_fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None
     str
         64 hexadecimal digits.
     """
+    return hash_input(ref, recipe, snapshot(ref) if before is None else before).fingerprint
+
+
+def hash_input(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> InputHashes:
+    """Hash the input of a scan once, as `input_fingerprint` does, and its image files alone."""
     digest = _origin(ref, recipe)
     if (model := model_file(recipe)) is not None:
         digest.update(onnx.model_digest(model).encode())
-    files = snapshot(ref).files if before is None else before.files
-    for name, path in (*files, *_companion_files(ref)):
+    images = []
+    for number, (name, path) in enumerate((*before.files, *_companion_files(ref))):
         content = _table_rows(ref, path) if path == ref.annotations else ""
         try:
             content = content or file_sha256(path)
         except (OSError, InputError):  # the reader will refuse it
             content = "unreadable"
         digest.update(f"\n{name} {content}".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+        if number < len(before.files):
+            images.append(content)
+    return InputHashes(digest.hexdigest(), hashlib.sha256(" ".join(sorted(images)).encode()).hexdigest())
 
 
 def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
@@ -144,6 +166,8 @@ def _origin(ref: ScanRef, recipe: Recipe) -> "hashlib._Hash":
         digest.update(kind.encode() + values.tobytes())
     for file in ref.label_files:
         digest.update(repr((file.kind, file.name, file.values, file.regions, file.grid, file.xor)).encode())
+    for one in ref.corrections:
+        digest.update(repr((one.mask, one.sha256, one.who, one.when)).encode())
     for marks in known.marks:
         digest.update(repr((marks.kind, marks.axes, [sorted(one.items()) for one in marks.scores])).encode())
         digest.update(marks.centers.tobytes() + marks.sizes.tobytes())
@@ -161,7 +185,8 @@ def model_file(recipe: Recipe) -> Path | None:
 
 def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The existing files of annotations, lungs and labels of a scan; the reader refuses missing ones."""
-    roots = (ref.annotations, ref.known.lungs, *(archives.holder(file.path) for file in ref.label_files))
+    labels = (archives.holder(file.path) for file in ref.label_files)
+    roots = (ref.annotations, ref.known.lungs, *labels, *(one.path for one in ref.corrections))
     existing = (root for root in roots if root is not None and root.exists())
     return [file for root in existing for file in source_files.list_source_files(root)]
 

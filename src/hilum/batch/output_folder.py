@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from hilum.batch.corrections import NOTES
 from hilum.batch.lock import output_lock
 from hilum.datasets.naming import possible_names
 from hilum.datasets.survey import Survey
@@ -168,6 +169,7 @@ def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
         worst = removed.most_common(4)
         what = ", ".join(f"the {name} of {count} scan{'s' if count > 1 else ''}" for name, count in worst)
         labels = "--labels, --roi, " if any(name.startswith("label map") for name in removed) else ""
+        labels += "--corrections, " if any(name.startswith("correction") for name in removed) else ""
         do = f"give {labels}--annotations and --dataset as before, or --overwrite to remove them"
         raise OutputError(f"this run would remove {what}", where=out, do=do, code="would-remove")
 
@@ -177,8 +179,12 @@ def _removed(record: records.ScanRecord, ref: ScanRef) -> list[str]:
     names = ["nodules"] if records.is_annotated(record) and ref.annotations is None and not ref.known.annotated else []
     kept = {*ref.known.locations, *(marks.kind for marks in ref.known.marks)}
     names += [kind for kind in ("candidates", "excluded", "marks") if kind in record.parts and kind not in kept]
-    given = map_names(ref)
+    corrected = {one.mask for one in ref.corrections}
+    given = {*map_names(ref), *(mask.partition("/")[2] for mask in corrected)}
     names += [f"label map {name}" for name in record.label_maps if name not in given]
+    codes = {note["code"] for note in record.notes}
+    kinds = {mask.partition("/")[0] for mask in corrected}
+    names += [f"correction of {kind}" for kind, code in NOTES.items() if code in codes and kind not in kinds]
     return names + [f"label {name}" for name in sorted(record.labels.keys() - ref.known.labels.keys())]
 
 

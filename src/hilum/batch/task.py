@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import msgspec
 
 from hilum._kernels.threads import begin
-from hilum.batch import identity, lock
+from hilum.batch import corrections, identity, lock
 from hilum.datasets import DATASETS, survey
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io import errno_faults, names
@@ -138,7 +138,8 @@ def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed
 def inputs_of(ref: ScanRef) -> list[Path]:
     """List the files and folders from which a scan is read."""
     labels = (file.path for file in ref.label_files)
-    return [path for path in (ref.path, ref.annotations, *labels) if path is not None]
+    corrected = (one.path for one in ref.corrections)
+    return [path for path in (ref.path, ref.annotations, *labels, *corrected) if path is not None]
 
 
 def _problem_row(ref: ScanRef, problem: HilumError, status: Status) -> Row:
@@ -153,7 +154,7 @@ def _make(task: Task) -> Row:
     """Make one scan, or keep the finished one."""
     ref, recipe, out = task.ref, task.recipe, task.out
     before, stamp = identity.snapshot(ref), identity.input_stamp(ref, recipe)
-    fingerprint = identity.input_fingerprint(ref, recipe, before)
+    fingerprint, images = identity.hash_input(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
     old = finished.read_record(folder)
     as_listed = task.written_sha256 in {"", finished.record_sha256(folder)}
@@ -162,7 +163,7 @@ def _make(task: Task) -> Row:
     recipe_sha256 = recipe_fingerprint(recipe)
     if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
         raise OutputError("is of another recipe", where=folder, do="give --overwrite", code="exists")
-    scan, ready = _load_and_preprocess(ref, recipe, before)
+    scan, ready = _load_and_preprocess(ref, recipe, before, images)
     if recipe.output.series_uid == "hash":
         ready = _hide_series_uid(ready)
     record = store.store_scan(
@@ -174,6 +175,7 @@ def _make(task: Task) -> Row:
         recipe_name=recipe.name,
         recipe_sha256=recipe_sha256,
         fingerprint=fingerprint,
+        input_sha256=images,
         dataset=ref.dataset,
         preview=preview_of(ready, recipe),
         required_parts=promised_parts(recipe),
@@ -183,15 +185,19 @@ def _make(task: Task) -> Row:
     return finished_row(folder, record, stamp=stamp)
 
 
-def _load_and_preprocess(ref: ScanRef, recipe: Recipe, before: identity.InputSnapshot) -> tuple[Scan, Scan]:
+def _load_and_preprocess(
+    ref: ScanRef, recipe: Recipe, before: identity.InputSnapshot, images: str
+) -> tuple[Scan, Scan]:
     """Load a scan, and preprocess it while its label files are read.
 
     If a file changed meanwhile, the result does not count, and neither does a refusal.
     """
     try:
         scan = DATASETS[ref.dataset].load(ref, options=ReadOptions.of_recipe(recipe.read))
-        labeled = begin(lambda: attach_labels(scan, ref.label_files), workers=recipe.compute.workers)
-        ready = preprocess_beside(scan, recipe, labeled)
+        given = corrections.read_corrected_masks(ref, scan, recipe, images=images)
+        scan = replace(scan, notes=(*scan.notes, *given.notes))
+        labeled = begin(lambda: given.in_place_of(attach_labels(scan, ref.label_files)), workers=recipe.compute.workers)
+        ready = preprocess_beside(scan, recipe, labeled, corrected=given.masks)
     except HilumError:
         identity.check_unchanged(ref, before)
         raise

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from hilum.outputs.ledger import Row
     from hilum.progress import RunCounts
+    from hilum.scan_ref import ScanRef
 
 
 def run(
@@ -67,6 +68,7 @@ def run(
     prune: Flag = False,
     name_by: Literal["uid", "folder", "case"] = "uid",
     hide_paths: Flag = False,
+    corrections: Path | None = None,
     strict: Flag = False,
 ) -> int:
     """Preprocess scans: turn files, folders or whole data sets into training-ready output.
@@ -104,6 +106,9 @@ def run(
         data set. With folder, your names appear in every output.
     hide_paths
         Leave names that could identify a patient out of the paths in OUT/scans.csv, also for earlier runs.
+    corrections
+        The output folder of another run whose masks were corrected in 'hilum view': take these masks in place of new
+        ones, for the scans of this input.
     strict
         Exit with status 1 if a stored scan has an alarm, that is, if its data are probably wrong.
     """
@@ -139,6 +144,7 @@ def run(
             print_result(counts.as_json(out))
         return REFUSED
     refs = found.refs if name_by == "uid" else batch.name_scans(found.refs, name_by)
+    refs = refs if corrections is None else _with_corrections(refs, corrections, out)
     process = partial(batch.process, refs, chosen, out, workers=workers, limits=limits, scheduler=scheduler)
     process = partial(process, refused=found.refused, found=found, overwrite=overwrite, full_paths=not hide_paths)
     process = partial(process, pruned=_print_pruned if prune else None)
@@ -150,6 +156,15 @@ def run(
     else:
         print_result("\n".join([*nodule_lines(dataset_summary.read_summary(out)), *counts.summary(out)]))
     return REFUSED if not counts.all_finished or (strict and counts.to_check) else ALL_WELL
+
+
+def _with_corrections(refs: list[ScanRef], run: Path, out: Path) -> list[ScanRef]:
+    from hilum import batch
+
+    refs, unused = batch.find_corrections(refs, run, out=out)
+    for line in unused:
+        print_note(f"a correction is not used: {line}")
+    return refs
 
 
 def _print_pruned(counts: tuple[int, int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -220,6 +220,7 @@ def view(
     port: int = 0,
     host_name: cli.options.HostNames = (),
     browser: cli.options.Browser = True,
+    who: str | None = None,
 ) -> None:
     """Look at a scan or a finished output in the browser: slices, lungs, nodules, label maps, 3-D. All data stay here.
 
@@ -249,9 +250,11 @@ def view(
         A name that the browser may use in place of 127.0.0.1 in the address, such as localhost. May be repeated.
     browser
         Open a browser; hilum prints a single-use address for one browser in any case.
+    who
+        The name under which corrected masks are saved beside a run; by default your login name.
     """
     from hilum.cli.options import table_columns
-    from hilum.viewer import server, sources
+    from hilum.viewer import corrections, server, sources
 
     def ready(address: str) -> None:
         print_result(address)
@@ -268,4 +271,5 @@ def view(
     given |= {"annotations": annotations, "columns": table_columns(table)}
     given |= {"original": original, "beside": beside, "detections": detections}
     opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **given)
+    opened = replace(opened, who=corrections.who_saves(who))
     server.serve(opened, port=port, browser=browser, host_names=host_name, ready=ready, again=again, failed=failed)

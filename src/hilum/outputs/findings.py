@@ -35,18 +35,18 @@ _INFO = (
     # About a scan that was resampled to the grid of another one.
     "beyond-scan",
     # About the lungs; the mask may still be right.
-    "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
+    "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-corrected", "lungs-doubtful", "lungs-fallback",
     # About the annotations.
     "ambiguous-ids", "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules",
     "few-readers", "long-boxes", "marks-not-drawn", "matched-by-name", "no-nodules", "no-reading", "no-rows",
-    "no-sizes", "outlines-beyond", "read-table", "several-readings",
+    "no-sizes", "nodules-corrected", "outlines-beyond", "read-table", "several-readings",
     "slice-position-differs", "unknown-slices", "useless-outlines",
     # About label maps, and the regions that become some.
     "contour-gaps", "contours-between-slices", "contours-crowded", "contours-cut", "contours-interpolated",
     "contours-overlap", "contours-repeated", "contours-too-small", "fractional-seg", "points-only",
     "region-by-frame", "region-files", "region-images", "regions-elsewhere", "scans-without-region", "shifted-seg",
-    "empty-labels", "label-lost", "label-outside", "labels-on-voxels", "labels-paired", "labels-without-scan",
-    "region-labels", "scans-without-labels",
+    "empty-labels", "label-lost", "label-outside", "labels-corrected", "labels-on-voxels", "labels-paired",
+    "labels-without-scan", "region-labels", "scans-without-labels",
     # About a search for scans.
     "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",
     "same-series", "table-beside", "unused-table",

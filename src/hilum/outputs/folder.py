@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import files, folders
-from hilum.outputs import checksums, dataset_summary, folds, ledger, scans_index
+from hilum.outputs import checksums, corrections, dataset_summary, folds, ledger, scans_index
 
 OWN_FILES = (folders.RECIPE, dataset_summary.NAME, scans_index.NAME)
 """The files in ``SHA256SUMS`` after a run has ended; the lines of the ledger have their own checksums."""
@@ -105,7 +105,16 @@ def check_output_folder(out: Path, inputs: Iterable[Path] = ()) -> None:
         raise OutputError(what, where=out, do="choose a new or empty folder for --out", code="exists")
 
 
-_RUN_NAMES = {*OWN_FILES, checksums.NAME, folds.NAME, "scans", "report.html", "review.csv"}
+_RUN_NAMES = {
+    *OWN_FILES,
+    checksums.NAME,
+    folds.NAME,
+    "scans",
+    "report.html",
+    "review.csv",
+    corrections.NAME,
+    corrections.FOLDER,
+}
 
 
 def _is_scan(out: Path, name: str) -> bool:

@@ -88,7 +88,8 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``labels`` come from its data set, such as fold or cancer. ``parts`` are the parts it has: ``ct``, ``lungs``,
     ``nodules``, ``preview``, kinds of locations such as ``candidates``, and ``labels/NAME`` for each of its
-    ``label_maps``. ``acquisition`` holds what the DICOM headers of all slices agree on: ``kernel`` (ConvolutionKernel,
+    ``label_maps``. ``input_sha256`` names the content of its image files, whatever their names; older versions have
+    none. ``acquisition`` holds what the DICOM headers of all slices agree on: ``kernel`` (ConvolutionKernel,
     if it is a known one) and ``slice_thickness_mm`` (SliceThickness); it is empty for volume files and older versions.
     """
 
@@ -100,6 +101,7 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     recipe: str
     recipe_sha256: str
     fingerprint: str
+    input_sha256: str = ""
     unit: str
     geometry: GridRecord
     source_geometry: GridRecord

@@ -38,6 +38,7 @@ def store_scan(
     recipe_name: str,
     recipe_sha256: str,
     fingerprint: str,
+    input_sha256: str = "",
     dataset: str = "",
     preview: Preview | None = None,
     required_parts: Sequence[str] = (),
@@ -60,6 +61,8 @@ def store_scan(
         The grid of the input.
     recipe_name, recipe_sha256, fingerprint : str
         They identify the origin of the result.
+    input_sha256 : str
+        The content of the image files of the input, from `hilum.batch.identity`.
     dataset : str
         The kind of input, a key of ``hilum.datasets.DATASETS``.
     preview : Preview, optional
@@ -116,6 +119,7 @@ def store_scan(
             recipe=recipe_name,
             recipe_sha256=recipe_sha256,
             fingerprint=fingerprint,
+            input_sha256=input_sha256,
             unit=HU if scan.ct.array.dtype.kind == "i" else UNIT_RANGE,
             geometry=placement.GridRecord.of(scan.ct.geometry),
             source_geometry=placement.GridRecord.of(source),

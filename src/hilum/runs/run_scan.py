@@ -15,7 +15,7 @@ from hilum.errors import FormatError, MissingInputError
 from hilum.geometry import Geometry
 from hilum.io.names import is_uid
 from hilum.io.volumes.open_volumes import OpenVolume
-from hilum.outputs import checksums, finished, ledger, parts, records
+from hilum.outputs import checksums, corrections, finished, ledger, parts, records
 from hilum.outputs.folds import LABELS, FoldsFile, label_text
 from hilum.scan import AIRWAYS, BOTH_LUNGS, LUNG_NAMES, SIDE_NAMES, Label, LabelMap, Nodule, Note, Scan
 from hilum.volume import Mask, Volume
@@ -271,6 +271,38 @@ class RunScan:
         True
         """
         return finished.read_stored(self.folder, self.record, part)
+
+    def corrected(self, part: str = "lungs") -> Mask | None:
+        """Read the newest correction of a mask that ``hilum view`` saved beside the run.
+
+        Parameters
+        ----------
+        part : str, default 'lungs'
+            ``lungs``, ``nodules`` or ``labels/NAME``.
+
+        Returns
+        -------
+        Mask or None
+            On the grid of the scan, with the labels of the mask; None if nobody corrected it. ``corrections.csv`` in
+            the run's folder lists who corrected which mask, and when.
+
+        Raises
+        ------
+        InputError
+            If the table is damaged, the correction has changed since it was saved, or the run has replaced the mask
+            that was corrected.
+
+        Examples
+        --------
+        >>> import hilum
+        >>> scan = hilum.open_run("OUT")[0]
+        >>> lungs = scan.corrected("lungs") or scan.lungs
+        >>> lungs.shape == scan.ct.shape
+        True
+        """
+        run = self.folder.parent.parent
+        last = corrections.newest(corrections.read_corrections(run)).get((self.scan_id, part))
+        return None if last is None else corrections.read_corrected(run, last, self.record)
 
     def open(self, part: str) -> OpenVolume | None:
         """Open a stored volume, to read boxes of it without reading the rest.

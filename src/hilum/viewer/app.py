@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePath
 
 import msgspec
@@ -15,7 +16,8 @@ from starlette.routing import Route
 
 from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
-from hilum.viewer import reviews, scan_view, sources
+from hilum.viewer import reviews, scan_view, sources, volume_stream
+from hilum.viewer.edit_routes import EditEndpoints
 from hilum.volume import Volume
 
 PAGE = Path(__file__).parent / "page"
@@ -66,6 +68,7 @@ class Endpoints:
     def __init__(self, source: sources.Source) -> None:
         self._source = source
         self._cache = ScanCache(source)
+        self.edit = EditEndpoints(source, partial(self._cache.open, current=True), self._number)
         self._numbers = {str(number): number for number in range(len(source.items))}
 
     def _number(self, request: Request) -> int:
@@ -94,7 +97,7 @@ class Endpoints:
         number = self._number(request)
         row = self._source.items[number].row
         with self._cache.open(number, current=True) as scan:
-            facts = scan.page_facts(number)
+            facts = scan.page_facts(number) | self.edit.facts(number, scan)
         return _json(facts | {"id": str(number), "name": visible(row["name"]), "status": row["status"]})
 
     def part(self, request: Request) -> Response:
@@ -105,9 +108,9 @@ class Endpoints:
         label = scan_view.LABEL.fullmatch(name)
         if suffix == "nii" and (name in {"ct", "beside", "lungs", "nodules", *scan_view.TISSUES} or label):
             with self._cache.open(number) as scan:
-                volume = scan.volume(name)
+                volume = scan.sent(name)
             if volume is not None:
-                return _nifti(volume)
+                return _nifti(volume, volume_stream.first_slice(request.query_params.get("first", "0"), volume))
         elif suffix == "stl" and (name in scan_view.SURFACES or label):
             with self._cache.open(number) as scan:
                 content = scan.surface(name)
@@ -142,6 +145,7 @@ def make_app(source: sources.Source) -> Starlette:
         Route("/api/session", endpoints.session),
         Route("/api/scans/{id}", endpoints.facts),
         Route("/api/scans/{id}/review", endpoints.review, methods=["POST"]),
+        *endpoints.edit.routes(),
         Route("/api/scans/{id}/{file}", endpoints.part),
     ]
 
@@ -183,8 +187,8 @@ async def _read_body(request: Request) -> bytes | None:
     return body
 
 
-def _nifti(volume: Volume) -> Response:
+def _nifti(volume: Volume, first: int) -> Response:
     size = volume.array.size * (volume.array.itemsize if volume.array.dtype.str[1:] in {"i2", "f4"} else 1)
-
-    headers = {"content-length": str(scan_view.HEADER_BYTES + size)}
-    return StreamingResponse(scan_view.nifti_chunks(volume), headers=headers, media_type="application/octet-stream")
+    headers = {"content-length": str(volume_stream.HEADER_BYTES + size)}
+    chunks = volume_stream.nifti_chunks(volume, first=first)
+    return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")

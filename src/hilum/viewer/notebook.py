@@ -18,7 +18,8 @@ from hilum.ops.resample import resample, resampled_geometry
 from hilum.pictures.planes import Drawn, scan_of
 from hilum.scan import Scan
 from hilum.viewer.label_overlays import make_overlays
-from hilum.viewer.scan_view import as_hu, nifti_chunks
+from hilum.viewer.scan_view import as_hu
+from hilum.viewer.volume_stream import nifti_chunks
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """One scan in the forms that the page reads: volumes as NIfTI, surfaces as STL, and facts as JSON."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
+from hilum.errors import InputError, MissingInputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.read_options import DEFAULT, ReadOptions
-from hilum.io.volumes.nifti import pack_header
 from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.io.volumes.placement import GridRecord
 from hilum.ops.lungs import fallback, segment
@@ -26,13 +25,11 @@ from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
 from hilum.scan import Scan
 from hilum.viewer.beside import Beside, hu_of_run
+from hilum.viewer.corrections import EditableMask, editable_masks
 from hilum.viewer.described import Fields, header_fields, start_place
 from hilum.viewer.label_overlays import Overlay, make_overlays
+from hilum.viewer.volume_stream import HEADER_BYTES, cut_to_labels
 from hilum.volume import Mask, Volume
-
-HEADER_BYTES = 352  # offset of the voxels in a NIfTI file
-
-CHUNK_BYTES = 1 << 22
 
 LABEL = re.compile(r"label-(\d{1,4})(?:-(\d{1,3}))?")  # the number of a label map, and the value of a label
 
@@ -68,6 +65,8 @@ class ScanView:
         How the run read its input.
     dilated_mm : float
         By how much the lungs were dilated.
+    record : ScanRecord or None
+        Its ``scan.json``; None for a scan that belongs to no run.
     """
 
     scan: Scan
@@ -78,6 +77,7 @@ class ScanView:
     overlays: tuple[Overlay, ...] = ()
     read: ReadOptions = DEFAULT
     dilated_mm: float = 0.0
+    record: records.ScanRecord | None = None
     made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
@@ -87,6 +87,11 @@ class ScanView:
         if name not in self.made:
             self.made[name] = self._make(name)
         return self.made[name]
+
+    def sent(self, name: str) -> Volume | None:
+        """A volume as it is sent: of lungs and nodules the box around their labels."""
+        volume = self.volume(name)
+        return cut_to_labels(volume) if volume is not None and name in {"lungs", "nodules"} else volume
 
     def _make(self, name: str) -> Volume | None:
         scan = self.scan
@@ -102,6 +107,18 @@ class ScanView:
         if name in TISSUES:
             return self._tissue(name)
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
+
+    @property
+    def editable(self) -> list[EditableMask]:
+        """The masks that the run stored; one that is made here, for the page alone, cannot be corrected."""
+        maps = {one.name: number for number, one in enumerate(self.overlays)}
+        return [] if self.record is None else editable_masks(self.scan, self.record, maps)
+
+    def editable_mask(self, name: str) -> EditableMask:
+        """One of them, as the page calls it; `MissingInputError` if there is none."""
+        if (found := next((one for one in self.editable if one.name == name), None)) is None:
+            raise MissingInputError("this scan has no such mask to correct")
+        return found
 
     def _tissue(self, name: str) -> Volume | None:
         ct = self.scan.ct
@@ -178,13 +195,20 @@ class ScanView:
         return {"name": one.name, "volume": box, "labels": labels}
 
     def _volume_facts(self, name: str, url: str) -> dict[str, Any] | None:
-        """Address, size and unit of a volume; reads the one beside the scan, because the page needs its size."""
+        """Address, size and unit of a volume; of a mask less may be sent. ``first`` is the slice to begin with.
+
+        Reads the volume beside the scan, because the page needs its size.
+        """
         volume = self.volume("beside") if name == "beside" else self.scan.ct
         if volume is None:
             return None
         size = volume.array.size * (volume.array.itemsize if name in {"ct", "beside"} else 1)
         unit = {"ct": self.unit, "beside": store.HU}.get(name)
-        return {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
+        facts = {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
+        if name == "ct":
+            start = float(volume.geometry.world_to_index(self._start["world"])[0])
+            facts["first"] = min(max(round(start), 0), volume.shape[0] - 1)
+        return facts
 
 
 def view_of_input(scan: Scan, *, more_fields: Fields = ()) -> ScanView:
@@ -225,7 +249,7 @@ def view_of_finished(
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     facts["header"] = header_fields(record.series_uid, record.acquisition, record.source_geometry.to_geometry())
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, beside, sha256, overlays, read, dilated)
+    return ScanView(replace(scan, ct=as_hu(ct)), unit, facts | run, beside, sha256, overlays, read, dilated, record)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:
@@ -257,27 +281,3 @@ def as_hu(ct: Volume) -> Volume:
         if ct.array.dtype in {np.dtype(np.int16), np.dtype(np.float32)}
         else Volume(ct.array.astype(np.float32), ct.geometry)
     )
-
-
-def nifti_chunks(volume: Volume) -> Iterator[bytes]:
-    """Write a volume as an uncompressed NIfTI-1 file, in chunks.
-
-    Parameters
-    ----------
-    volume : Volume
-        int16, float32, or labels up to 255.
-
-    Yields
-    ------
-    bytes
-    """
-    array = volume.array
-    if array.dtype.kind != "f" and array.dtype != np.int16:
-        if array.size and not 0 <= array.min() <= array.max() <= 255:
-            raise HilumError("a mask has labels above 255")
-        array = array.astype(np.uint8, copy=False)
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    yield pack_header(volume.geometry, array.dtype.str[1:], "") + bytes(4)
-    flat = memoryview(array.reshape(-1).view(np.uint8).data)
-    for start in range(0, len(flat), CHUNK_BYTES):
-        yield bytes(flat[start : start + CHUNK_BYTES])

@@ -74,6 +74,8 @@ class Source:
         Header fields of the one scan besides those that every scan has.
     masks : mapping of str to tuple of LabelFile
         The masks that the user gave for finished scans, by scan id.
+    who : str
+        The name under which corrected masks are saved.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Source:
     detections: tuple[Path, PointTables] | None = None
     header: Fields = field(default_factory=list)
     masks: Mapping[str, tuple[LabelFile, ...]] = field(default_factory=dict)
+    who: str = ""
 
     def session(self, reviews: Mapping[str, Review]) -> dict[str, Any]:
         """The first JSON document that the page reads."""
