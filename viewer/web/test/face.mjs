@@ -146,7 +146,7 @@ async function links(page, told) {
   told.kept = [await kept()];
   await page.keyboard.press("y");
   await page.waitForFunction(() => document.getElementById("notice").textContent !== "", null, { polling: 100 });
-  const link = await page.evaluate(() => navigator.clipboard.readText());
+  const link = await page.evaluate(() => window.copied);
   told.link = link;
   await open(page);
   told.kept.push(await kept());

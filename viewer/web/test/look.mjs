@@ -143,7 +143,7 @@ async function walk(width, height) {
     await page.keyboard.press("z");
     await page.keyboard.press("h");
     await page.keyboard.press("y");
-    told.link = await page.evaluate(() => navigator.clipboard.readText());
+    told.link = await page.evaluate(() => window.copied);
     await page.goto(told.link);
     await drawn(page);
     await page.waitForFunction(() => !document.getElementById("agreement").hidden);

@@ -15,6 +15,6 @@ if (made) {
   await page.keyboard.press("Enter");
   await page.keyboard.press("y");
   await page.waitForFunction(() => document.getElementById("notice").textContent !== "", null, { polling: 100 });
-  seen.link = await page.evaluate(() => navigator.clipboard.readText());
+  seen.link = await page.evaluate(() => window.copied);
 }
 await end({ ...seen, voxel: await page.locator("#at-crosshair").getAttribute("data-voxel") });
