@@ -14,7 +14,7 @@ let storageState; // the login, which pages share: an address logs one browser i
 export async function newPage(width, height, { touch = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, hasTouch: touch, isMobile: touch, storageState });
   // The clipboard belongs to the whole machine: tests that run beside each other would wait for it.
-  await context.addInitScript(() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; });
+  await context.addInitScript(() => { if (navigator.clipboard) navigator.clipboard.writeText = async (text) => { window.copied = text; }; });
   const page = await context.newPage();
   page.on("request", (one) => requests.push(one.url()));
   page.on("console", (one) => one.type() === "error" && errors.push(one.text()));
