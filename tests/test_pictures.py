@@ -189,7 +189,7 @@ def test_a_histogram_counts_exactly_the_voxels_of_the_mask(scan):
     beyond = np.count_nonzero((inside < RANGE_HU[0]) | (inside >= RANGE_HU[1]))
     assert f"{inside.size:,} voxels, {beyond:,} beyond this range" in texts(figure)
     shown = " ".join(texts(figure))
-    assert all(f"{t.name}, " in shown for t in hilum.TISSUES)
+    assert all(f"{t.name}, " in shown for t in hilum.TISSUES[:8])
     assert "Hounsfield units (HU)" in shown
     whole = histogram(scan.ct).axes[0].patches[0].get_data().values
     assert not np.allclose(whole[:40], values)
@@ -283,9 +283,9 @@ def test_two_recipes_are_compared_in_hu_and_lungs(scan):
     tutorial = recipe_toml(hilum.recipe("tutorial2017")).replace("spacing_mm = 1.0", "spacing_mm = 3.0")
     figure = compare(scan, parse_recipe(coarse), parse_recipe(tutorial))
     told = "\n".join(texts(figure))
-    assert "compared within -1000 to 400 HU" in told
+    assert "cut to -1000 to 400 HU" in " ".join(told.split())
     assert "tutorial2017: " in told
-    assert "mm from the true position" in told
+    assert "distance from the true position, mm" in told
     assert "Diameter used as radius" in told
     assert "Dice" in told
 

@@ -196,7 +196,7 @@ def test_another_reader_finds_the_same_triangles_in_each_file(parts, tmp_path):
 
     triangles, colors = read_ply((tmp_path / "a.ply").read_bytes())
     assert np.array_equal(triangles.astype(np.float32), expected)
-    assert colors[0].tolist() == [0, 114, 178, 102]
+    assert colors[0].tolist() == [86, 180, 233, 102]
 
     told, found = read_glb((tmp_path / "a.glb").read_bytes())
     for mesh in parts:

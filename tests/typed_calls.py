@@ -172,7 +172,7 @@ def pictures(scan: hilum.Scan, score: hilum.Froc) -> None:
     hilum.plot.montage(scan, plane="coronal", every=5).savefig("montage.png")
     hilum.plot.overview(scan, slices=3)
     hilum.plot.nodules(scan, most=4)
-    hilum.plot.histogram(scan, mask=scan.lungs)
+    hilum.plot.histogram(scan, mask=scan.lungs, tissues=["air", "lung"], width_mm=85)
     hilum.plot.surface(scan, kind="skeleton")
     hilum.plot.steps(scan, method="hilum")
     hilum.plot.window(scan, index=3)
@@ -225,6 +225,7 @@ def one_of(scan: hilum.RunScan) -> None:
     assert_type(scan.scan(label_maps=False), hilum.Scan)
     assert_type(scan.format_of("ct"), str)
     assert_type(scan.read("lungs"), hilum.Volume | None)
+    assert_type(scan.corrected("lungs"), hilum.Mask | None)
     assert scan.open("ct") is not None
     assert_type(scan.check_files(digest=True), None)
 

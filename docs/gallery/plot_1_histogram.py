@@ -3,7 +3,7 @@ Hounsfield units and tissues
 ============================
 
 What values does a scan hold, and which tissues have them? :func:`hilum.plot.histogram` counts every voxel
-and draws the ranges of :data:`hilum.TISSUES` below. They overlap, so a value alone does not identify a tissue.
+and draws the ranges of the tissues of a chest below. They overlap, so a value alone does not identify a tissue.
 """
 
 import numpy as np
@@ -13,6 +13,16 @@ from hilum.phantom import make_phantom
 
 scan = make_phantom(seed=1, shape=(80, 128, 128)).scan
 figure = hilum.plot.histogram(scan)
+
+# %%
+# All of :data:`hilum.TISSUES`, which also has those of the head:
+
+figure = hilum.plot.histogram(scan, tissues="all")
+
+# %%
+# Or some of them:
+
+figure = hilum.plot.histogram(scan, tissues=["air", "lung", "bone"])
 
 # %%
 # Inside the lungs there are only air, lung tissue and blood vessels.

@@ -7,7 +7,7 @@ import { DETECTION, isShown, radiusOf, shownProbability } from "./detections";
 import { add, distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
 import type { Volume } from "./nifti";
 import { labelOverlays } from "./labels";
-import { drawOutlines } from "./outline";
+import { drawOutlines, outlinesOf, type Outline } from "./outline";
 import { SLABS, slabOf, slabRange } from "./slab";
 import { blankMissing, drawMasks, drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
 import { change, element, make, shifted, state, type Measure, type Side } from "./state";
@@ -30,6 +30,8 @@ export class PlaneView {
   private readonly paper = this.sheet.getContext("2d", { alpha: false, willReadFrequently: true })!;
   private readonly grays = new Grays();
   private image: ImageData | null = null;
+  /** The outlines of the slice that is on the sheet. */
+  private outlines: Outline[] | null = null;
   /** The slice whose pixels are on the sheet. */
   private onSheet: number | null = null;
   private axesOf: Volume | null = null;
@@ -227,6 +229,7 @@ export class PlaneView {
     if (state.masks && !state.outline) drawMasks(this.overlays(), volume, axes, index, image, state.opacity);
     if (isComing) blankMissing(volume, axes, index, image, state.coming!.isHere);
     this.paper.putImageData(image, 0, 0);
+    this.outlines = null;
     this.onSheet = index;
   }
 
@@ -241,13 +244,11 @@ export class PlaneView {
   }
 
   private drawMaskOutlines(volume: Volume, axes: PlaneAxes, index: number): void {
-    const voxel: Triple = [index, index, index];
-    const place = (across: number, down: number) => {
-      voxel[axes.across] = across;
-      voxel[axes.down] = down;
-      return this.at(volume, voxel);
-    };
-    drawOutlines(this.context, this.overlays(), axes, index, Math.max(1, Math.round(window.devicePixelRatio)), place);
+    const [x, y] = this.at(volume, [0, 0, 0]);
+    const [right, down] = this.at(volume, [1, 1, 1]);
+    const place = (across: number, along: number): [number, number] => [x + across * (right - x), y + along * (down - y)];
+    this.outlines ??= outlinesOf(this.overlays(), axes, index);
+    drawOutlines(this.context, this.outlines, axes, Math.max(1, Math.round(window.devicePixelRatio)), place);
   }
 
   /** The sphere of a nodule, cut by this slice. The slice is as thick as its spacing: the widest cut within it is drawn. */

@@ -18,7 +18,14 @@ _DEFAULTS = Options()
 
 
 def histogram(
-    source: PlotSource, /, *, out: PictureOut, bins: int = 80, lungs: Flag = False, options: Options = _DEFAULTS
+    source: PlotSource,
+    /,
+    *,
+    out: PictureOut,
+    bins: int = 80,
+    tissues: str = "chest",
+    lungs: Flag = False,
+    options: Options = _DEFAULTS,
 ) -> None:
     """Draw a histogram of the HU values and the HU ranges of tissues.
 
@@ -26,13 +33,16 @@ def histogram(
     ----------
     bins
         Number of bins of equal width from -1100 to 1500 HU.
+    tissues
+        Tissues whose HU are shown: chest, all (also those of the head), or names, for example "air,lung,bone".
     lungs
         Count only the voxels of the lungs.
     """
     scan = load(source, options, out)
     from hilum.pictures.histogram import histogram as draw
 
-    save(draw(scan.ct, mask=plot_files.with_lungs(scan).lungs if lungs else None, bins=bins), out, options)
+    mask = plot_files.with_lungs(scan).lungs if lungs else None
+    save(draw(scan.ct, mask=mask, bins=bins, tissues=tissues, width_mm=options.width_mm), out, options)
 
 
 def montage(
@@ -42,7 +52,7 @@ def montage(
     out: PictureOut,
     plane: Literal["axial", "coronal", "sagittal"] = "axial",
     every: int = 5,
-    columns: int = 8,
+    columns: int | None = None,
     preset: Preset = "lung",
     lungs: Flag = False,
     options: Options = _DEFAULTS,
@@ -54,9 +64,9 @@ def montage(
     plane
         Orientation of the slices.
     every
-        Step from one drawn slice to the next.
+        Step from one drawn slice to the next. Slices before and after the lungs, or the body, are left out.
     columns
-        Slices per row.
+        Slices per row; by default 8, or as many as fit --width-mm.
     lungs
         Segment and outline the lungs; the lung mask and label maps of a finished scan are always outlined.
     """
@@ -64,7 +74,7 @@ def montage(
     from hilum.pictures.montage import montage as draw
 
     scan = plot_files.with_lungs(scan) if lungs else scan
-    save(draw(scan, plane=plane, every=every, columns=columns, preset=preset), out, options)
+    save(draw(scan, plane=plane, every=every, columns=columns, preset=preset, width_mm=options.width_mm), out, options)
 
 
 def surface(
@@ -113,7 +123,8 @@ def surface(
         write_meshes([(part, picture.part_color(part)) for part in meshes], mesh)
         print_result(f"{mesh}: {', '.join(f'{part.name} {len(part.faces)} triangles' for part in meshes)}")
     if out is not None:
-        save(picture.surface(scan, kind=kind, threshold_hu=threshold_hu, meshes=meshes), out, options)
+        figure = picture.surface(scan, kind=kind, threshold_hu=threshold_hu, meshes=meshes, width_mm=options.width_mm)
+        save(figure, out, options)
 
 
 def steps(
@@ -137,7 +148,11 @@ def steps(
     scan = load(source, options, out)
     from hilum.pictures.steps import steps as draw
 
-    save(draw(scan.ct, method=method, index=plot_files.slice_index(slice_number)), out, options)
+    save(
+        draw(scan.ct, method=method, index=plot_files.slice_index(slice_number), width_mm=options.width_mm),
+        out,
+        options,
+    )
 
 
 def nodules(
@@ -160,7 +175,7 @@ def nodules(
     scan = load(source, options, out)
     from hilum.pictures.nodules import nodules as draw
 
-    save(draw(scan, preset=preset, level=consensus, most=most), out, options)
+    save(draw(scan, preset=preset, level=consensus, most=most, width_mm=options.width_mm), out, options)
 
 
 def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None, options: Options = _DEFAULTS) -> None:
@@ -175,7 +190,7 @@ def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None
     from hilum.pictures.window import window as draw
 
     index, rescale = plot_files.slice_index(slice_number), plot_files.rescale_of(source, scan)
-    save(draw(scan, index=index, rescale=rescale), out, options)
+    save(draw(scan, index=index, rescale=rescale, width_mm=options.width_mm), out, options)
 
 
 def compare(
@@ -204,7 +219,7 @@ def compare(
     if plot_files.finished_scan(source) is not None:
         do = "give the folder or file that it was made from"
         raise InputError("is a finished scan; recipes are compared on the original scan", where=source, do=do)
-    save(draw(load(source, options), first, second, preset=preset), out, options)
+    save(draw(load(source, options), first, second, preset=preset, width_mm=options.width_mm), out, options)
 
 
 def overview(source: PlotSource, /, *, out: PictureOut, preset: Preset = "lung", options: Options = _DEFAULTS) -> None:
@@ -212,4 +227,4 @@ def overview(source: PlotSource, /, *, out: PictureOut, preset: Preset = "lung",
     scan = load(source, options, out)
     from hilum.pictures.overview import overview as draw
 
-    save(draw(plot_files.with_lungs(scan), preset=preset), out, options)
+    save(draw(plot_files.with_lungs(scan), preset=preset, width_mm=options.width_mm), out, options)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hilum.ops.intensity import UnitRange
 from hilum.pictures import colors, drawing, legacy_mistakes
-from hilum.pictures.figure import Figure
+from hilum.pictures.figure import NARROW, SMALLEST_PT, Figure, dots, figure_inches, letter_size, wrap
 from hilum.pictures.planes import (
     PLANES,
     Drawn,
@@ -21,11 +21,18 @@ from hilum.pictures.planes import (
     size_mm,
     slice_at,
     slice_pixels,
+    window_text,
 )
 from hilum.pipeline import preprocess
 from hilum.recipes import Recipe, recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
 from hilum.volume import Mask, Volume
+
+_MISTAKES = {  # what the bars say
+    "wrong scale": "index scaled by the spacings,\nalthough zoom keeps the\nfirst and last voxel in place",
+    "slices out of order": "slices sorted by whole\nmillimeters, so that some\nchange places (worst case)",
+    "axis directions ignored": "flipped or turned axes of\nthe scan ignored",
+}
 
 
 class RecipeResults(NamedTuple):
@@ -40,7 +47,14 @@ class RecipeResults(NamedTuple):
     dice: float | None
 
 
-def compare(scan: Drawn, first: Recipe | str | Path, second: Recipe | str | Path, *, preset: str = "lung") -> Figure:
+def compare(
+    scan: Drawn,
+    first: Recipe | str | Path,
+    second: Recipe | str | Path,
+    *,
+    preset: str = "lung",
+    width_mm: float | None = None,
+) -> Figure:
     """Draw the results of two recipes on a scan, and their difference.
 
     Parameters
@@ -51,6 +65,8 @@ def compare(scan: Drawn, first: Recipe | str | Path, second: Recipe | str | Path
         A recipe, its name (``"default"``, ``"tutorial2017"``), or its TOML file.
     preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
+    width_mm : float, optional
+        Width of the figure, 80 to 500; 85 is a column of a paper. The default is 12 inches.
 
     Returns
     -------
@@ -62,7 +78,7 @@ def compare(scan: Drawn, first: Recipe | str | Path, second: Recipe | str | Path
     Raises
     ------
     HilumError
-        If a recipe cannot be applied.
+        If a recipe cannot be applied, or the width is out of range.
 
     Examples
     --------
@@ -79,19 +95,25 @@ def compare(scan: Drawn, first: Recipe | str | Path, second: Recipe | str | Path
     target = _target(results.first)
     planes = [(name, PLANES[name]) for name in ("axial", "coronal")]
     sizes = [size_mm(results.first.ct.geometry, plane) for _, plane in planes]
-    heights = [3.6 * height / width for height, width in sizes]
-    figure = Figure(figsize=(12.0, sum(heights) + 3.4), layout="constrained")
-    upper, lower = cast("Any", figure.subfigures(2, 1, height_ratios=(sum(heights) + 0.6, 2.6)))
+    inches = figure_inches(width_mm, 12.0)
+    size, narrow = letter_size(inches, 9.0), inches < NARROW
+    heights = [0.3 * inches * height / width for height, width in sizes]
+    title = wrap(_title(results, names, window_text(preset)), inches, size)
+    blocks = (sum(heights) + (1.9 if narrow else 1.4) + 0.02 * size * (title.count("\n") + 1), 3.4 if narrow else 2.8)
+    figure = Figure(figsize=(inches, sum(blocks)), layout="constrained", dpi=dots(width_mm))
+    upper, lower = cast("Any", figure.subfigures(2, 1, height_ratios=blocks))
     rows = upper.subplots(2, 3, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (name, plane), panels in zip(planes, rows, strict=True):
-        for panel, result, title in zip(panels[:2], (results.first, results.second), names, strict=True):
+        for panel, result, recipe_name in zip(panels[:2], (results.first, results.second), names, strict=True):
             drawing.draw_slice(panel, result, plane, slice_at(result.ct.geometry, plane, target), gray, caption="slice")
-            panel.set_title(f"{title}, {name}", fontsize=9)
-        _draw_difference(panels[2], results, plane, slice_at(results.first.ct.geometry, plane, target))
-    bar = upper.colorbar(rows[1, 2].images[0], ax=rows[:, 2].tolist(), shrink=0.6, extend="both")
-    bar.set_label(f"{names[1]} minus {names[0]}, HU", fontsize=8)
-    figure.suptitle(_title(results, names), fontsize=10)
-    _draw_mistakes(lower, scan, results.first.lungs)
+            panel.set_title(wrap(f"{recipe_name}, {name}", 0.28 * inches, size), fontsize=size)
+        _draw_difference(panels[2], results, plane, slice_at(results.first.ct.geometry, plane, target), inches)
+    drawing.draw_scale_bar(rows[0, 1], sizes[0], fontsize=SMALLEST_PT)
+    bar = upper.colorbar(rows[1, 2].images[0], ax=rows.ravel().tolist(), location="bottom", extend="both", shrink=0.6)
+    bar.set_label(wrap(f"difference: {names[1]} minus {names[0]}, HU", inches, size), fontsize=size)
+    bar.ax.tick_params(labelsize=letter_size(inches, 8.0))
+    upper.suptitle(title, fontsize=size)
+    _draw_mistakes(lower, scan, results.first.lungs, inches)
     return figure
 
 
@@ -106,50 +128,67 @@ def _target(result: Scan) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _draw_difference(panel: Axes, results: RecipeResults, plane: Plane, index: int) -> None:
+def _draw_difference(panel: Axes, results: RecipeResults, plane: Plane, index: int, inches: float) -> None:
     difference = hu_difference(results, plane, index)
     size = size_mm(results.first.ct.geometry, plane)
     drawing.draw_image(panel, difference, size, cmap="PuOr", vmin=-200.0, vmax=200.0)
     drawing.draw_letters(panel, plane)
     finite = difference[np.isfinite(difference)]
     percent = 100 * float(np.mean(np.abs(finite) > 50)) if finite.size else 0.0
-    panel.set_title(f"difference; {percent:.1f} % of the slice by more than 50 HU", fontsize=9)
+    letters = letter_size(inches, 9.0)
+    title = f"difference, {percent:.1f}\u00a0% above 50\u00a0HU"
+    panel.set_title(wrap(title, 0.28 * inches, letters), fontsize=letters)
 
 
-def _title(results: RecipeResults, names: list[str]) -> str:
+def _title(results: RecipeResults, names: list[str], window: str) -> str:
     lines = []
     for name, result in zip(names, (results.first, results.second), strict=True):
         lungs = "no lung mask"
         if result.lungs is not None:
-            labels = [label for label in (RIGHT_LUNG, LEFT_LUNG) if (result.lungs.array == label).any()]
-            volumes = " + ".join(f"{result.lungs.volume_ml(label):.0f} ml" for label in labels)
-            lungs = f"lungs {volumes or 'not found'}"
+            sides = {"right (blue)": RIGHT_LUNG, "left (orange, dashed)": LEFT_LUNG}
+            volumes = {side: result.lungs.volume_ml(label) for side, label in sides.items()}
+            told = ", ".join(f"{side} {ml:.0f} ml" for side, ml in volumes.items() if ml)
+            if not volumes["left (orange, dashed)"] and volumes["right (blue)"]:  # some methods give both one label
+                told = f"{volumes['right (blue)']:.0f} ml, all with label {RIGHT_LUNG} (blue)"
+            lungs = f"lungs {told or 'not found'}"
         shape = " x ".join(map(str, result.ct.shape))
         spacing = " x ".join(f"{s:.5g}" for s in result.ct.spacing)
-        lines.append(f"{name}: {shape} voxels of {spacing} mm, {lungs}")
-    dice = "" if results.dice is None else f"; overlap of the lungs (Dice) {results.dice:.3f}"
+        lines.append(f"Recipe {name}: {shape} voxels of {spacing} mm (z, y, x); {lungs}")
     low, high = results.limits
-    limits = "" if low <= -32768 else f"; compared within {low:g} to {high:g} HU, which both keep"
-    return "\n".join([*lines, f"difference on the grid of {names[0]}{limits}{dice}"])
+    limits = "" if low <= -32768 else f" Values are cut to {low:g} to {high:g} HU, the range that both recipes keep."
+    dice = (
+        f" Overlap of the lungs (Dice): {results.dice:.3f}; 1 is equal, 0 is apart." if results.dice is not None else ""
+    )
+    rings = "; yellow rings: nodules" if results.first.nodules else ""
+    return "\n".join([*lines, f"Slices: {window}{rings}.{limits}{dice}"])
 
 
-def _draw_mistakes(block: Any, scan: Scan, lungs: Mask | None) -> None:
-    chart, text = block.subplots(1, 2, gridspec_kw={"width_ratios": (1.3, 1.0)})
+def _draw_mistakes(block: Any, scan: Scan, lungs: Mask | None, inches: float) -> None:
+    narrow, size = inches < NARROW, letter_size(inches, 8.0)
+    chart = block.subplots(1, 1 if narrow else 2, squeeze=False, width_ratios=(1.0,) if narrow else (1.3, 1.0))[0, 0]
     points, what = legacy_mistakes.measured_points(scan, lungs)
     bars = legacy_mistakes.displacements(scan.ct.geometry, points)
     for row, mm in enumerate(bars.values()):
         chart.barh(row, mm.max(), color=colors.SKY_BLUE, height=0.6)
-        chart.plot(mm, np.full(len(mm), row), "o", color=colors.NODULE, markersize=4)
-        label = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
-        chart.annotate(f"{mm.max():.2f} mm", (mm.max(), row), **label)
-    chart.set_yticks(range(len(bars)), list(bars), fontsize=8)
+        chart.plot(mm, np.full(len(mm), row), "o", color=colors.MARK, markersize=4)
+        label = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": size}
+        chart.annotate(f"{mm.max():.2f} mm" if mm.max() >= 0.005 else "0 mm, no effect here", (mm.max(), row), **label)
+    chart.set_yticks(range(len(bars)), [_MISTAKES[name] for name in bars], fontsize=size)
     chart.invert_yaxis()
-    chart.set_xlabel("mm from the true position")
-    chart.set_xlim(0, max(1.0, 1.25 * max(float(mm.max()) for mm in bars.values())))
-    chart.set_title(f"mistakes of 2017 code on this scan, at {len(points)} {what}", fontsize=9)
+    chart.set_xlabel("distance from the true position, mm", fontsize=size)
+    chart.tick_params(axis="x", labelsize=size)
+    chart.locator_params(axis="x", nbins=5)
+    chart.set_xlim(0, max(1.0, (1.5 if narrow else 1.25) * max(float(mm.max()) for mm in bars.values())))
+    title = f"How far three mistakes of code from 2017 would move {what} of this scan (dots; bar: the farthest)"
+    chart.set_title(wrap(title, 0.55 * inches, size), fontsize=size)
+    width = 0.95 * inches if narrow else 0.4 * inches
+    sentences = [wrap(drawing.plain(one, limit=300), width, size) for one in legacy_mistakes.value_mistakes(scan)]
+    if narrow:
+        block.supxlabel("\n".join(sentences), x=0.02, ha="left", fontsize=size)
+        return
+    text = block.axes[1]
     text.set_axis_off()
-    sentences = "\n\n".join(drawing.plain(sentence, limit=300) for sentence in legacy_mistakes.value_mistakes(scan))
-    text.text(0.0, 0.95, sentences, va="top", fontsize=8, wrap=True, transform=text.transAxes)
+    text.text(0.0, 0.95, "\n\n".join(sentences), va="top", fontsize=size, transform=text.transAxes)
 
 
 def apply_recipes(scan: Scan, first: Recipe, second: Recipe) -> RecipeResults:

@@ -16,16 +16,17 @@ from hilum.geometry import Geometry
 from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.ops.labels.shares import measure_labels
 from hilum.pictures import colors
+from hilum.pictures.figure import SMALLEST_PT
 from hilum.pictures.planes import Pair, Plane, picture_position, size_mm, slice_pixels
-from hilum.scan import Nodule, Scan
+from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Nodule, Scan
 
 Line = tuple[str, NDArray[np.float64]]
+Legend = list[tuple[str, str]]  # text and color of each entry
+
+_NAMES = {RIGHT_LUNG: "right lung", LEFT_LUNG: "left lung", AIRWAYS: "airways"}
 
 MOST_LABELS = 40  # in a legend
-_LETTER_INCHES, _LINE_INCHES = (
-    0.065,
-    0.55,
-)  # width of a letter in a legend, and of the line and the gaps beside the text
+_LETTER_INCHES, _LINE_INCHES = 0.06, 0.5  # of a legend: width of a letter, and of the line with the gaps beside it
 
 EDGES = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
 """The alignment of the letters at the left, right, top and bottom edge of a picture."""
@@ -110,10 +111,20 @@ def slice_outlines(scan: Scan, plane: Plane, index: int) -> list[Line]:
 
 
 def draw_lines(panel: Axes, lines: Iterable[Line], *, width: float = 0.9) -> None:
-    """Draw lines on a panel, each a color and an ndarray of shape (n, 2), mm; `width` is in points."""
-    if colored := list(lines):
-        collection = LineCollection([line for _, line in colored], colors=[c for c, _ in colored], linewidths=width)
-        panel.add_collection(collection, autolim=False)
+    """Draw lines on a panel, each a color and an ndarray of shape (n, 2), mm; `width` is in points.
+
+    Each color has its line style. A nodule's line is wider and has a black border, so that it is seen on white tissue.
+    """
+    nodules: list[Line] = []
+    others: list[Line] = []
+    for line in lines:
+        (nodules if line[0] == colors.NODULE else others).append(line)
+    for drawn, color, wide in ((nodules, "black", 2.6 * width), (nodules, None, 1.4 * width), (others, None, width)):
+        if drawn:
+            shown = [color or own for own, _ in drawn]
+            styles = [colors.dashes(one) for one in shown]
+            paths = [line for _, line in drawn]
+            panel.add_collection(LineCollection(paths, colors=shown, linestyles=styles, linewidths=wide), autolim=False)
 
 
 def draw_image(panel: Axes, pixels: NDArray[Any], size: Pair, **style: Any) -> None:
@@ -132,7 +143,8 @@ def draw_slice(panel: Axes, scan: Scan, plane: Plane, index: int, gray: Pair, *,
     draw_gray(panel, slice_pixels(scan.ct.array, plane, index), size_mm(scan.ct.geometry, plane), gray)
     draw_lines(panel, slice_outlines(scan, plane, index))
     draw_letters(panel, plane)
-    draw_note(panel, 0.02, 0.02, f"{caption} {index + 1}/{scan.ct.shape[plane.axis]}", fontsize=6)
+    text = f"{caption} {index + 1}/{scan.ct.shape[plane.axis]}"
+    draw_note(panel, 0.02, 0.98, text, fontsize=SMALLEST_PT, va="top")
 
 
 def draw_letters(panel: Axes, plane: Plane, *, all_sides: bool = False, fontsize: float = 7) -> None:
@@ -148,31 +160,21 @@ def draw_note(panel: Axes, x: float, y: float, text: str, **style: Any) -> None:
     panel.text(x, y, plain(text), color="white", bbox=box, **{"transform": panel.transAxes, **style})
 
 
-def legend_lines(scan: Scan, width: float) -> int:
-    """Give the number of lines that the legend of a scan's label maps needs on a figure of a width in inches."""
-    labels = _legend(scan, width)
-    return math.ceil(len(labels) / _legend_columns(labels, width))
+def legend(scan: Scan, inches: float) -> Legend:
+    """Give the entries of the legend of a scan's outlines: lungs, nodules and label maps, with their volumes.
 
-
-def draw_legend(figure: Figure, scan: Scan, **style: Any) -> None:
-    """Write the names and volumes of the labels of a scan's label maps, with their colors; `style` goes to `legend`."""
-    width = figure.get_figwidth()
-    if not (labels := _legend(scan, width)):
-        return
-    handles = [Line2D([], [], color=color, linewidth=2.5, label=plain(text)) for text, color in labels]
-    columns = min(len(labels), _legend_columns(labels, width))
-    figure.legend(handles=handles, ncols=columns, fontsize=7, frameon=False, handlelength=1.2, **style)
-
-
-def _legend_columns(labels: list[tuple[str, str]], width: float) -> int:
-    longest = max((len(text) for text, _ in labels), default=0)
-    return max(1, int(width / max(2.4, _LINE_INCHES + _LETTER_INCHES * longest)))
-
-
-def _legend(scan: Scan, width: float) -> list[tuple[str, str]]:
-    """The text and color of each label, at most those of `MOST_LABELS`; long names are cut to a width in inches."""
-    entries = []
-    most = max(8, min(60, int((width - _LINE_INCHES) / _LETTER_INCHES)) - len(" 9999 ml"))
+    Long names of labels are cut to the width of the figure, `inches`, and at most `MOST_LABELS` labels are named.
+    """
+    entries: Legend = []
+    if scan.lungs is not None:
+        found = measure_labels(scan.lungs.array, workers=0)
+        ml = scan.lungs.geometry.voxel_volume / 1000
+        there = [label for label in _NAMES if label in found]
+        entries = [(f"{_NAMES[label]} {_ml(found[label].voxels * ml)}", colors.LABELS[label]) for label in there]
+    if scan.nodules:
+        entries.append((f"nodule{'s' if len(scan.nodules) > 1 else ''} (sphere)", colors.NODULE))
+    labels: Legend = []
+    most = max(8, min(60, int((inches - _LINE_INCHES) / _LETTER_INCHES)) - len(" 9999 ml"))
     for name, colored in _label_colors(scan).items():
         mask = scan.label_maps[name].mask
         extents = measure_labels(mask.array)
@@ -180,17 +182,43 @@ def _legend(scan: Scan, width: float) -> list[tuple[str, str]]:
         for value, color in colored.items():
             text = one_line(name if names[value] == name else f"{name} {names[value]}", limit=most)
             volume = extents[value].voxels * mask.geometry.voxel_volume / 1000 if value in extents else 0.0
-            entries.append((f"{text} {volume:.0f} ml" if volume >= 100 else f"{text} {volume:.3g} ml", color))
-    rest = len(entries) - MOST_LABELS
-    return [*entries[:MOST_LABELS], (f"and {rest} more", "none")] if rest > 0 else entries
+            labels.append((f"{text} {_ml(volume)}", color))
+    rest = len(labels) - MOST_LABELS
+    return entries + labels[:MOST_LABELS] + ([(f"and {rest} more", "none")] if rest > 0 else [])
 
 
-def draw_scale_bar(panel: Axes, size: Pair) -> None:
+def legend_inches(entries: Legend, inches: float) -> float:
+    """Give the height of a legend on a figure of a width in inches; 0 without entries."""
+    return 0.16 * math.ceil(len(entries) / _legend_columns(entries, inches)) + 0.1 if entries else 0.0
+
+
+def draw_legend(figure: Figure, entries: Legend, **style: Any) -> None:
+    """Write the names of outlines, with their colors and line styles; `style` goes to ``legend``."""
+    if not entries:
+        return
+    handles = [
+        Line2D([], [], color=color, linewidth=2.0, linestyle=colors.dashes(color), label=plain(text))
+        for text, color in entries
+    ]
+    columns = min(len(entries), _legend_columns(entries, figure.get_figwidth()))
+    figure.legend(handles=handles, ncols=columns, fontsize=7, frameon=False, handlelength=2.0, **style)
+
+
+def _ml(volume: float) -> str:
+    return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"
+
+
+def _legend_columns(entries: Legend, inches: float) -> int:
+    longest = max((len(text) for text, _ in entries), default=0)
+    return max(1, int(inches / (_LINE_INCHES + _LETTER_INCHES * longest)))
+
+
+def draw_scale_bar(panel: Axes, size: Pair, *, fontsize: float = 7) -> None:
     """Draw a bar of a round length at the lower right of a picture of this height and width, mm."""
     length = max((mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm <= 0.4 * size[1]), default=size[1] / 2)
     x, y = 0.95 * size[1], 0.94 * size[0]
-    panel.plot([x - length, x], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
-    panel.text(x - length / 2, y - 0.02 * size[0], f"{length:g} mm", color="white", fontsize=7, ha="center")
+    panel.plot([x - length, x], [y, y], color="white", linewidth=2.0, solid_capstyle="butt")
+    draw_note(panel, 0.96, 0.08, f"{length:g} mm", fontsize=fontsize, ha="right", va="bottom")
 
 
 def plain(text: object, *, limit: int = 200) -> str:
@@ -199,10 +227,8 @@ def plain(text: object, *, limit: int = 200) -> str:
 
 
 def describe(scan: Scan) -> str:
-    """Describe a scan in one line: size, spacing, lung volumes, number of nodules."""
+    """Describe a scan in one line: size, spacing, number of nodules."""
     shape = " x ".join(map(str, scan.ct.shape))
     spacing = " x ".join(f"{s:.4g}" for s in scan.ct.spacing)
-    keys = {"right": "lung_right_ml", "left": "lung_left_ml"}
-    volumes = [f"{side} {scan.figures[key]:.0f} ml" for side, key in keys.items() if key in scan.figures]
     nodules = [f"{len(scan.nodules)} nodule{'' if len(scan.nodules) == 1 else 's'}"] if scan.annotated else []
-    return ", ".join([f"{shape} voxels of {spacing} mm (z, y, x)", *volumes, *nodules])
+    return ", ".join([f"{shape} voxels of {spacing} mm (z, y, x)", *nodules])

@@ -6,18 +6,20 @@ import numpy as np
 
 from hilum.ops.froc import RATES, Froc
 from hilum.pictures import colors
-from hilum.pictures.figure import Figure
+from hilum.pictures.figure import Figure, dots, figure_inches, letter_size, wrap
 
 _PARTS = 1000  # at least, of the whole curve
 
 
-def froc(score: Froc) -> Figure:
+def froc(score: Froc, *, width_mm: float | None = None) -> Figure:
     """Draw sensitivity over false positives per scan, and mark the seven rates of the score.
 
     Parameters
     ----------
     score : Froc
         As `hilum.froc` returns it.
+    width_mm : float, optional
+        Width of the figure, 80 to 500; 85 is a column of a paper. The default is 6.4 inches.
 
     Returns
     -------
@@ -33,7 +35,8 @@ def froc(score: Froc) -> Figure:
     >>> figure = hilum.plot.froc(hilum.froc(detections, nodules, ["a"]))
     >>> figure.savefig("froc.png")
     """
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    inches = figure_inches(width_mm, 6.4)
+    figure = Figure(figsize=(inches, 0.69 * inches), layout="constrained", dpi=dots(width_mm))
     panel = figure.subplots()
     points = np.vstack([score.curve[:, :2], [max(score.curve[-1, 0], RATES[-1] * 2), score.curve[-1, 1]]])
     # Straight lines bend on the logarithmic axis, so each is drawn in parts.
@@ -49,12 +52,14 @@ def froc(score: Froc) -> Figure:
     panel.set_xticks(RATES, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
     panel.minorticks_off()
     panel.grid(color="0.85", linewidth=0.6)
-    panel.set_xlabel("false positives per scan")
-    panel.set_ylabel("sensitivity")
+    panel.set_xlabel("false positives per scan", fontsize=letter_size(inches, 10.0))
+    panel.set_ylabel("sensitivity", fontsize=letter_size(inches, 10.0))
+    panel.tick_params(labelsize=letter_size(inches, 10.0))
     interval = f" [{score.cpm_low:.3f}, {score.cpm_high:.3f}]" if score.low else ""
-    panel.set_title(
-        f"CPM {score.cpm:.3f}{interval}; {_count(score.nodules, 'nodule')}, {_count(score.scans, 'scan')}", fontsize=10
-    )
+    counts = f"{_count(score.nodules, 'nodule')}, {_count(score.scans, 'scan')}"
+    size = letter_size(inches, 10.0)
+    title = f"FROC: CPM (mean of the seven dots) {score.cpm:.3f}{interval}; {counts}"
+    panel.set_title(wrap(title, 0.85 * inches, size), fontsize=size)
     return figure
 
 

@@ -28,12 +28,12 @@ def displacements(geometry: Geometry, points: ArrayLike) -> dict[str, NDArray[np
     Returns
     -------
     dict of str to ndarray, shape (n,), mm
-        By mistake, the distance of each point from its true position.
+        By the name of the mistake, the distance of each point from its true position.
     """
     world = np.asarray(points, np.float64).reshape(-1, 3)
     return {
-        "voxel v mapped to v s/s' on the corner grid": corner_grid_mm(geometry, world, spacing=1.0),
-        "slices sorted by int(z), worst case": slice_order_mm(geometry, world),
+        "wrong scale": corner_grid_mm(geometry, world, spacing=1.0),
+        "slices out of order": slice_order_mm(geometry, world),
         "axis directions ignored": direction_mm(geometry, world),
     }
 
@@ -78,10 +78,11 @@ def measured_points(scan: Scan, lungs: Mask | None) -> tuple[NDArray[np.float64]
     They are the nodules, else the corners of the box around the lungs, else those of the scan.
     """
     if scan.nodules:
-        return np.array([n.center for n in scan.nodules]), "nodules" if len(scan.nodules) > 1 else "nodule"
-    grid, low, high, what = scan.ct.geometry, np.zeros(3), np.array(scan.ct.shape) - 1.0, "corners of the scan"
+        count = len(scan.nodules)
+        return np.array([n.center for n in scan.nodules]), "the nodule" if count == 1 else f"the {count} nodules"
+    grid, low, high, what = scan.ct.geometry, np.zeros(3), np.array(scan.ct.shape) - 1.0, "the corners"
     if lungs is not None and (box := bounding_box(lungs.array > 0)):
-        grid, what = lungs.geometry, "corners of the box around the lungs"
+        grid, what = lungs.geometry, "the corners of the lungs' box"
         low, high = np.array([s.start for s in box], float), np.array([s.stop - 1.0 for s in box])
     return grid.index_to_world([np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)]), what
 
@@ -93,7 +94,7 @@ def value_mistakes(scan: Scan) -> list[str]:
         largest = max(scan.nodules, key=lambda n: n.diameter_mm)
         mm = largest.diameter_mm
         right, wrong = (mask_nodules(scan.ct.geometry, [Nodule(largest.center, d)]).volume_ml() for d in (mm, 2 * mm))
-        text = f"the mask of the largest nodule, {mm:.1f} mm, grows from {right:.2f} to {wrong:.2f} ml"
+        text = f"the mask of the largest nodule ({mm:.1f} mm) grows from {right:.2f} to {wrong:.2f} ml"
         sentences.append(f"Diameter used as radius: {text}.")
     counts = [re.match(r"\d+", note.text) for note in scan.notes if note.code == "padding-to-air"]
     padded, size = sum(int(count[0]) for count in counts if count), scan.ct.array.size
@@ -101,4 +102,4 @@ def value_mistakes(scan: Scan) -> list[str]:
     if padded:
         share = f"{padded:,} voxels, {100 * padded / size:.1f} % of the scan"
         text = f"{share}; the mean of [-1000, 400] HU scaled to [0, 1] rises by {_WATER_UNIT * padded / size:.3f}"
-    return [*sentences, f"Padding set to 0 HU (water) instead of air: {text}."]
+    return [*sentences, f"Voxels outside the scanned circle (padding) set to water, 0 HU, instead of air: {text}."]

@@ -17,11 +17,13 @@ from hilum.pictures.drawing import (
     draw_legend,
     draw_lines,
     draw_note,
-    legend_lines,
+    legend,
+    legend_inches,
     plain,
     slice_outlines,
 )
-from hilum.pictures.figure import Figure
+from hilum.pictures.extent import Extent, drawn_slices
+from hilum.pictures.figure import SMALLEST_PT, Figure, dots, figure_inches, letter_size, wrap
 from hilum.pictures.planes import (
     Drawn,
     Pair,
@@ -32,13 +34,12 @@ from hilum.pictures.planes import (
     scan_of,
     size_mm,
     slice_pixels,
+    window_text,
 )
 from hilum.scan import LabelMap, Nodule, Scan
 from hilum.volume import Mask
 
 SHEET_INCHES, DOTS = 12.0, 120  # width of the sheet in inches, and dots per inch, the resolution of the slices
-
-AIR_HU, BODY_SHARE = -500, 0.01  # a slice through the body has more than this share of pixels above
 
 
 def montage(
@@ -46,11 +47,12 @@ def montage(
     *,
     plane: str = "axial",
     every: int = 5,
-    columns: int = 8,
+    columns: int | None = None,
     preset: str = "lung",
     lungs: Mask | None = None,
     nodules: Sequence[Nodule] | None = None,
     label_maps: Mapping[str, LabelMap] | None = None,
+    width_mm: float | None = None,
 ) -> Figure:
     """Draw every n-th slice of a scan, to scale, with outlines of lungs, nodules and label maps.
 
@@ -62,9 +64,10 @@ def montage(
         The direction of the slices, in the patient.
     every : int, default 5
         The step between slices, which are counted from the feet, the front or the right. Slices before and after the
-        body are left out.
-    columns : int, default 8
-        Slices per row.
+        body are left out; if the lungs are known, those before and after the lungs and nodules. The title says
+        which.
+    columns : int, optional
+        Slices per row; by default 8, or as many as fit the width.
     preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
@@ -73,6 +76,8 @@ def montage(
         Replaces those of the scan. Each has a circle where a slice cuts its sphere.
     label_maps : mapping of str to LabelMap, optional
         Replaces those of the scan, on any grid. Each label has an outline, and a color and its volume in the legend.
+    width_mm : float, optional
+        Width of the figure, 80 to 500; 85 is a column of a paper. The default is 12 inches, less for few columns.
 
     Returns
     -------
@@ -94,50 +99,57 @@ def montage(
     >>> figure.savefig("montage.png")
     """
     drawn, gray = find_plane(plane), gray_range(preset)
-    if every < 1 or columns < 1:
+    if every < 1 or (columns is not None and columns < 1):
         raise InputError(f"every is {every} and columns {columns}, expected 1 or more of both", code="option")
+    inches = figure_inches(width_mm, SHEET_INCHES)
     scan = scan_of(scan, lungs=lungs)
     if nodules is not None:
         scan = replace(scan, nodules=tuple(nodules), annotated=True)
     scan = reorient_hu(scan if label_maps is None else replace(scan, label_maps=label_maps))
-    if len(indices := _slices_with_body(scan, drawn, range(0, scan.ct.shape[drawn.axis], every))) > 1000:
+    extent = drawn_slices(scan, drawn, every)
+    if len(indices := extent.indices) > 1000:
         raise InputError(f"{len(indices)} slices do not fit a sheet", do="give a larger 'every'", code="option")
-    columns = min(columns, len(indices))
+    columns = min(columns or max(2, min(8, int(inches / 0.8))), len(indices))
     rows = math.ceil(len(indices) / columns)
     height, width = size_mm(scan.ct.geometry, drawn)
     gap = 0.02 * width
     sheet = (rows * (height + gap) - gap, columns * (width + gap) - gap)
-    inches = min(SHEET_INCHES, 2.4 * columns)
-    legend = 0.16 * legend_lines(scan, inches) + 0.1 if scan.label_maps else 0.0
-    figure = Figure(figsize=(inches, inches * sheet[0] / sheet[1] + 0.4 + legend), facecolor="black", dpi=DOTS)
-    title_height, legend_height = 0.4 / figure.get_figheight(), legend / figure.get_figheight()
-    panel = figure.add_axes((0.0, legend_height, 1.0, 1.0 - title_height - legend_height))
-    draw_legend(figure, scan, loc="lower center", labelcolor="white", borderpad=0.1)
-    pixels, corners = _mosaic(scan, drawn, indices, columns, (gap, inches * DOTS / sheet[1]))
+    inches = inches if width_mm is not None else min(SHEET_INCHES, 2.4 * columns)
+    entries, letters = legend(scan, inches), letter_size(inches, 9.0)
+    title = f"{_range_text(plane, extent, scan.ct.spacing[drawn.axis] * every)}; {window_text(preset)}; "
+    title = wrap(plain(f"{title}{describe(scan)}; bar {_bar_mm(width):g} mm", limit=400), 0.96 * inches, letters)
+    above, below = 0.15 + 0.018 * letters * (title.count("\n") + 1), legend_inches(entries, inches)
+    total, dpi = inches * sheet[0] / sheet[1] + above + below, dots(width_mm, DOTS)
+    figure = Figure(figsize=(inches, total), facecolor="black", dpi=dpi)
+    panel = figure.add_axes((0.0, below / total, 1.0, 1.0 - (above + below) / total))
+    draw_legend(figure, entries, loc="lower center", labelcolor="white", borderpad=0.1)
+    pixels, corners = _mosaic(scan, drawn, indices, columns, (gap, inches * dpi / sheet[1]))
     draw_gray(panel, pixels, sheet, gray, interpolation="bilinear")
     lines = []
     for index, corner in zip(indices, corners, strict=True):
         lines += [(color, line + corner) for color, line in slice_outlines(scan, drawn, index)]
         left, top = corner
         x, y = left + 0.02 * width, top + height - 0.02 * width
-        draw_note(panel, x, y, str(index + 1), transform=panel.transData, va="bottom", fontsize=6)
+        draw_note(panel, x, y, str(index + 1), transform=panel.transData, va="bottom", fontsize=SMALLEST_PT)
     draw_lines(panel, lines, width=0.7)
     _draw_letters(panel, drawn, (height, width))
     panel.set_xlim(0, sheet[1])
     panel.set_ylim(sheet[0], 0)
-    count = scan.ct.shape[drawn.axis]
-    step = scan.ct.spacing[drawn.axis] * every
-    title = f"{plane} slices {indices[0] + 1} to {indices[-1] + 1} of {count}, {step:.4g} mm apart; window {preset}"
-    title += f" {gray[0]:g} to {gray[1]:g} HU; {describe(scan)}"
-    figure.suptitle(plain(title), color="white", fontsize=min(9.0, 0.9 * inches), y=1 - title_height / 2, va="center")
+    figure.suptitle(title, color="white", fontsize=letters, y=1 - above / total / 2, va="center")
     return figure
 
 
-def _slices_with_body(scan: Scan, plane: Plane, indices: range) -> range:
-    """Leave out the slices before the first and after the last with some tissue; none if no slice has any."""
-    tissue = [np.mean(slice_pixels(scan.ct.array, plane, index) > AIR_HU) for index in indices]
-    with_body = np.flatnonzero(np.greater(tissue, BODY_SHARE))
-    return indices[with_body[0] : with_body[-1] + 1] if with_body.size else indices
+def _range_text(plane: str, extent: Extent, step_mm: float) -> str:
+    """Say which slices are drawn, and which are left out, and why."""
+    first, last, count = extent.indices[0] + 1, extent.indices[-1] + 1, extent.total
+    text = f"{plane} slices {first} to {last} of {count}, {step_mm:.4g} mm apart"
+    left_out = [f"{a} to {b}" for a, b in ((1, first - 1), (last + 1, count)) if b - a + 1 >= extent.indices.step]
+    return f"{text}; left out, no {extent.what}: {' and '.join(left_out)}" if left_out else text
+
+
+def _bar_mm(width: float) -> float:
+    """The length of the scale bar on a slice of a width, mm."""
+    return max((mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm <= 0.3 * width), default=width / 4)
 
 
 def _mosaic(
@@ -168,3 +180,5 @@ def _draw_letters(panel: Any, plane: Plane, size: Pair) -> None:
     places = ((gap, height / 2), (0.98 * width, height / 2), (width / 2, gap), (width / 2, height - gap))
     for letter, (x, y), (across, down) in zip(plane.letters, places, EDGES, strict=True):
         draw_note(panel, x, y, letter, transform=panel.transData, fontsize=8, fontweight="bold", ha=across, va=down)
+    bar = (0.97 * width - _bar_mm(width), 0.97 * width)
+    panel.plot(bar, [0.95 * height] * 2, color="white", linewidth=2.0, solid_capstyle="butt")

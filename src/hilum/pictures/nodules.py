@@ -6,15 +6,23 @@ from matplotlib.figure import SubFigure
 from hilum.errors import InputError
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures import colors, drawing, planes
-from hilum.pictures.figure import Figure
+from hilum.pictures.figure import SMALLEST_PT, Figure, dots, figure_inches, letter_size, wrap
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
 MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5  # of the pictures: so many diameters of the nodule, at least the minimum
 
+_TWO_COLUMNS_MM = 160.0  # a narrower figure has one column of nodules
+
 
 def nodules(
-    scan: planes.Drawn, *, preset: str = "lung", level: float = 0.5, most: int = 12, lungs: Mask | None = None
+    scan: planes.Drawn,
+    *,
+    preset: str = "lung",
+    level: float = 0.5,
+    most: int = 12,
+    lungs: Mask | None = None,
+    width_mm: float | None = None,
 ) -> Figure:
     """Draw the nodules of a scan and their masks, through their centers in three planes.
 
@@ -30,12 +38,14 @@ def nodules(
         The largest nodules are drawn; the title says how many there are.
     lungs : Mask, optional
         Replaces those of the scan; on its grid.
+    width_mm : float, optional
+        Width of the figure, 80 to 500; 85 is a column of a paper. The default is 5.4 inches a column.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A block for each nodule: rows are planes, columns are image, mask, and both (the outline of the mask is red, the
-        sphere of a nodule without readings yellow).
+        A block for each nodule: rows are planes, columns are image, mask, and both (the outline of the mask is yellow,
+        the sphere of a nodule without readings purple and dotted).
 
     Raises
     ------
@@ -60,21 +70,29 @@ def nodules(
         do = "check which scan the annotations belong to"
         raise InputError("every nodule is outside the scan", do=do, code="nothing-to-draw")
     drawn = sorted(inside, key=lambda k: (-scan.nodules[k].diameter_mm, k))[:most]
-    columns = min(2, len(drawn))
+    columns = min(2, len(drawn)) if width_mm is None or width_mm > _TWO_COLUMNS_MM else 1
     rows = -(-len(drawn) // columns)
-    figure = Figure(figsize=(5.4 * columns, 5.9 * rows + 0.4), layout="constrained", facecolor="white")
+    inches = figure_inches(width_mm, 5.4 * columns)
+    size, each = letter_size(inches, 9.0), inches / columns
+    figure = Figure(
+        figsize=(inches, (1.02 * each + 0.4) * rows + 0.6), layout="constrained", facecolor="white", dpi=dots(width_mm)
+    )
     for block, number in zip(figure.subfigures(rows, columns, squeeze=False).ravel(), drawn, strict=False):
-        _draw_nodule(block, scan, number, gray, level)
+        _draw_nodule(block, scan, number, gray, level, letters=(each, size))
     count = len(scan.nodules)
     title = "the nodule" if count == 1 else f"{len(drawn)} of {count} nodules, the largest first"
-    title += f"; window {preset}"
+    title += f"; {planes.window_text(preset)}"
     if count > len(inside):
         title += f"; {count - len(inside)} are outside the scan"
-    figure.suptitle(drawing.plain(title), fontsize=11)
+    if scan.lungs is not None:
+        title += "; lungs: right blue, left orange and dashed"
+    figure.suptitle(wrap(drawing.plain(title), inches, size), fontsize=size)
     return figure
 
 
-def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: planes.Pair, level: float) -> None:
+def _draw_nodule(
+    block: SubFigure, scan: Scan, number: int, gray: planes.Pair, level: float, *, letters: planes.Pair
+) -> None:
     nodule = scan.nodules[number]
     near, center = _crop(scan.ct, nodule)
     mask = mask_nodules(near.geometry, [nodule], level=level)
@@ -87,27 +105,28 @@ def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: planes.Pair, l
         spacing = (near.spacing[plane.rows], near.spacing[plane.columns])
         contours = [(colors.NODULE, line) for line in drawing.outlines(marked, spacing)]
         if not nodule.readings and (circle := drawing.nodule_circle(near.geometry, plane, index, nodule)) is not None:
-            contours.insert(0, (colors.YELLOW, circle))
+            contours.insert(0, (colors.SPHERE, circle))
         if lungs is not None:
             contours += drawing.label_outlines(planes.slice_pixels(lungs.array, plane, index), spacing, cut=True)
         drawing.draw_gray(row[0], image, size, gray, interpolation="nearest")
         drawing.draw_image(row[1], marked, size, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         drawing.draw_gray(row[2], image, size, gray, interpolation="nearest")
         drawing.draw_lines(row[2], contours, width=1.1)
-        drawing.draw_scale_bar(row[0], size)
+        drawing.draw_scale_bar(row[0], size, fontsize=SMALLEST_PT)
         for panel in row:
-            drawing.draw_letters(panel, plane, all_sides=panel is row[0], fontsize=6)
-        drawing.draw_note(row[0], 0.02, 0.98, name, fontsize=6, ha="left", va="top")
-    overlay = "mask red" if nodule.readings else "mask red, sphere yellow"
+            drawing.draw_letters(panel, plane, all_sides=panel is row[0], fontsize=SMALLEST_PT)
+        drawing.draw_note(row[0], 0.02, 0.98, name, fontsize=SMALLEST_PT, ha="left", va="top")
+    overlay = "both" if nodule.readings else "both; sphere purple"
+    inches, points = letters
     for panel, title in zip(axes[0], ("image", "mask", overlay), strict=True):
-        panel.set_title(title, fontsize=9)
+        panel.set_title(wrap(title, 0.3 * inches, points), fontsize=points)
     x, y, z = nodule.center
     volume = 1000 * mask.volume_ml()
     readers = len({reading.reader for reading in nodule.readings})
     source = f"{readers} readers, consensus {level:g}" if readers else "a sphere"
     what = f"nodule {number + 1}: diameter {nodule.diameter_mm:.1f} mm, {volume:.0f} mm³"
-    where = f"{source}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm, LPS"
-    block.suptitle("\n".join(map(drawing.plain, (what, where))), fontsize=9)
+    where = f"mask (yellow): {source}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm, LPS"
+    block.suptitle("\n".join(wrap(drawing.plain(text), inches, points) for text in (what, where)), fontsize=points)
 
 
 def _crop(ct: Volume, nodule: Nodule) -> tuple[Volume, tuple[int, ...]]:

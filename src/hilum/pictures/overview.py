@@ -3,26 +3,37 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.errors import InputError
 from hilum.ops.bounding_box import bounding_box
 from hilum.pictures import drawing, planes
-from hilum.pictures.figure import Figure
+from hilum.pictures.figure import SMALLEST_PT, Figure, dots, figure_inches, letter_size, wrap
 from hilum.scan import Scan
 from hilum.volume import Mask
 
 
-def overview(scan: planes.Drawn, *, slices: int = 5, preset: str = "lung", lungs: Mask | None = None) -> Figure:
+def overview(
+    scan: planes.Drawn,
+    *,
+    slices: int | None = None,
+    preset: str = "lung",
+    lungs: Mask | None = None,
+    width_mm: float | None = None,
+) -> Figure:
     """Draw a scan in three planes, with outlines of lungs and labels and circles around the nodules.
 
     Parameters
     ----------
     scan : Scan, Volume or RunScan, HU
         In any orientation.
-    slices : int, default 5
-        Slices per plane, evenly spaced over the lungs, or over the scan if there are none.
+    slices : int, optional
+        Slices per plane, evenly spaced over the lungs, or over the scan if there are none; by default 5, or as many as
+        fit the width.
     preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
         Replaces those of the scan; on its grid.
+    width_mm : float, optional
+        Width of the figure, 80 to 500; 85 is a column of a paper. The default is 2.4 inches for each slice.
 
     Returns
     -------
@@ -32,7 +43,7 @@ def overview(scan: planes.Drawn, *, slices: int = 5, preset: str = "lung", lungs
     Raises
     ------
     InputError
-        If there is no such preset, or it is no scan.
+        If there is no such preset, it is no scan, or a number is out of range.
     GeometryError
         If the mask is on another grid.
 
@@ -43,18 +54,25 @@ def overview(scan: planes.Drawn, *, slices: int = 5, preset: str = "lung", lungs
     >>> figure = hilum.plot.overview(scan, slices=2)
     >>> figure.savefig("overview.png")
     """
+    if slices is not None and slices < 1:
+        raise InputError(f"slices is {slices}, expected 1 or more", code="option")
     gray, scan = planes.gray_range(preset), planes.reorient_hu(planes.scan_of(scan, lungs=lungs))
+    inches = figure_inches(width_mm, 2.4 * (slices or 5))
+    slices = slices or max(2, min(5, int(inches / 1.05)))
     sizes = [planes.size_mm(scan.ct.geometry, plane) for plane in planes.PLANES.values()]
     heights = [height / width for height, width in sizes]
-    size = 2.4 * slices, 2.4 * sum(heights) + 0.6
-    size = size[0], size[1] + 0.16 * drawing.legend_lines(scan, size[0])
-    figure = Figure(figsize=size, layout="constrained", facecolor="black")
+    entries, letters = drawing.legend(scan, inches), letter_size(inches, 10.0)
+    title = wrap(drawing.plain(f"{planes.window_text(preset)}; {drawing.describe(scan)}"), inches, letters)
+    below = drawing.legend_inches(entries, inches) + 0.02 * letters * (title.count("\n") + 1)
+    size = inches, inches / slices * sum(heights) + 0.4 + below
+    figure = Figure(figsize=size, layout="constrained", facecolor="black", dpi=dots(width_mm))
     rows = figure.subplots(3, slices, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for (name, plane), panels in zip(planes.PLANES.items(), rows, strict=True):
+    for (name, plane), panels, mm in zip(planes.PLANES.items(), rows, sizes, strict=True):
         for index, panel in zip(_slice_indices(scan, plane.axis, slices).tolist(), panels, strict=True):
             drawing.draw_slice(panel, scan, plane, index, gray, caption=name)
-    figure.suptitle(drawing.describe(scan), color="white", fontsize=11)
-    drawing.draw_legend(figure, scan, loc="outside lower center", labelcolor="white")
+        drawing.draw_scale_bar(panels[-1], mm, fontsize=SMALLEST_PT)
+    figure.suptitle(title, color="white", fontsize=letters)
+    drawing.draw_legend(figure, entries, loc="outside lower center", labelcolor="white")
     return figure
 
 

@@ -68,6 +68,12 @@ def gray_range(preset: str) -> Pair:
     return window.center - window.width / 2, window.center + window.width / 2
 
 
+def window_text(preset: str) -> str:
+    """Name a window preset, with the HU values that it draws black and white."""
+    low, high = gray_range(preset)
+    return f"{preset} window, {low:g} to {high:g} HU"
+
+
 def scan_of(drawn: Drawn, *, lungs: Mask | None = None) -> Scan:
     """Give what is drawn as a scan, with other lungs if there are some."""
     scan = drawn if isinstance(drawn, Scan) else _scan_of_other(drawn)

@@ -13,8 +13,8 @@ from hilum.ops.lungs import cells, segment, tutorial2d
 from hilum.ops.lungs.stages import lung_stages
 from hilum.ops.reorient import reorient
 from hilum.pictures import colors, planes
-from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, outlines, plain
-from hilum.pictures.figure import Figure
+from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, draw_scale_bar, outlines, plain
+from hilum.pictures.figure import NARROW, Figure, dots, figure_inches, letter_size, wrap
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Volume
 
@@ -27,7 +27,9 @@ _AXIAL = planes.PLANES["axial"]
 _COMPONENTS = ListedColormap(["black", *colors.ALL])  # colors of numbered components; they repeat if there are more
 
 
-def steps(scan: planes.Drawn, *, method: str = "tutorial2d", index: int | None = None) -> Figure:
+def steps(
+    scan: planes.Drawn, *, method: str = "tutorial2d", index: int | None = None, width_mm: float | None = None
+) -> Figure:
     """Draw the steps of a lung segmentation on one axial slice.
 
     Parameters
@@ -38,6 +40,8 @@ def steps(scan: planes.Drawn, *, method: str = "tutorial2d", index: int | None =
         The eight steps of the 2017 tutorial, or the stages of hilum's own method, which runs on the whole volume.
     index : int, optional
         The slice, from 0 at the feet; by default the one with the most lung by the method ``"hilum"``.
+    width_mm : float, optional
+        Width of the figure, 80 to 500; 85 is a column of a paper. The default is 3.2 inches for each column of panels.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def steps(scan: planes.Drawn, *, method: str = "tutorial2d", index: int | None =
     Raises
     ------
     InputError
-        If the method is unknown or there is no such slice.
+        If the method is unknown, there is no such slice, or the width is out of range.
     UnsupportedError
         If the voxels are not int16.
 
@@ -69,16 +73,21 @@ def steps(scan: planes.Drawn, *, method: str = "tutorial2d", index: int | None =
     index, drawn = _tutorial_steps(ct, index) if method == "tutorial2d" else _hilum_steps(ct, index)
     height, width = planes.size_mm(ct.geometry, _AXIAL)
     columns = 3 if method == "tutorial2d" else 4
-    rows = -(-len(drawn) // columns)
-    figure = Figure(figsize=(3.2 * columns, rows * (3.2 * height / width + 0.35) + 0.4), layout="constrained")
+    inches = figure_inches(width_mm, 3.2 * columns)
+    columns = 2 if inches < NARROW else columns
+    rows, each, size = -(-len(drawn) // columns), inches / columns, letter_size(inches, 9.0)
+    high = rows * (each * height / width + 0.4) + 0.5
+    figure = Figure(figsize=(inches, high), layout="constrained", dpi=dots(width_mm))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (title, draw) in zip(axes, drawn, strict=False):
         draw(panel)
-        panel.set_title(title, fontsize=9)
+        panel.set_title(wrap(title, 0.92 * each, size), fontsize=size)
         draw_letters(panel, _AXIAL)
+    draw_scale_bar(axes[0], (height, width), fontsize=letter_size(inches, 7.0))
     for panel in axes[len(drawn) :]:
         panel.set_axis_off()
-    figure.suptitle(plain(f"{METHODS[method]}, slice {index + 1} of {ct.shape[0]}"), fontsize=11)
+    title = f"{METHODS[method]}, axial slice {index + 1} of {ct.shape[0]}"
+    figure.suptitle(wrap(plain(title), inches, letter_size(inches, 10.0)), fontsize=letter_size(inches, 10.0))
     return figure
 
 
@@ -86,16 +95,19 @@ def _tutorial_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     index = planes.largest_lung_slice(segment.segment_lungs(ct).array) if index is None else index
     steps = tutorial2d.steps2d(np.ascontiguousarray(ct.array[index]))
     numbers = np.where(steps.labeled > 0, (steps.labeled - 1) % (_COMPONENTS.N - 1) + 1, 0)
-    size = planes.size_mm(ct.geometry, _AXIAL)
+    size, window = planes.size_mm(ct.geometry, _AXIAL), planes.window_text("lung")
 
     def pixels(values: NDArray[Any], cmap: str | ListedColormap = "gray", most: int = 1) -> Callable[[Axes], None]:
         return lambda panel: draw_image(panel, values, size, cmap=cmap, vmin=0, vmax=most, interpolation="nearest")
 
     return index, [
-        ("the slice, lung window", _gray(ct, ct.array[index])),
+        (f"the slice, {window}", _gray(ct, ct.array[index])),
         (f"1. air: below {tutorial2d.AIR_BELOW:g} HU", pixels(steps.air)),
         ("2. components at the border are cleared", pixels(steps.cleared)),
-        (f"3. components are labeled: {int(steps.labeled.max())}", pixels(numbers, _COMPONENTS, _COMPONENTS.N - 1)),
+        (
+            f"3. components are labeled, a color each: {int(steps.labeled.max())}",
+            pixels(numbers, _COMPONENTS, _COMPONENTS.N - 1),
+        ),
         ("4. the two largest are kept", pixels(steps.largest)),
         (f"5. eroded by a disk of {tutorial2d.ERODE_RADIUS} pixels", pixels(steps.eroded)),
         (f"6. closed by a disk of {tutorial2d.CLOSE_RADIUS} pixels", pixels(steps.closed)),
@@ -113,16 +125,16 @@ def _hilum_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
         return [(labels[index] == label, colors.LABELS[label]) for label in (RIGHT_LUNG, LEFT_LUNG)]
 
     hu, airway = ct.array[index], (stages.airway[index], colors.LABELS[AIRWAYS])
-    body = [(stages.body[index], colors.PURPLE), (stages.air[index], colors.SKY_BLUE)]
+    body = [(stages.body[index], colors.PURPLE), (stages.air[index], colors.BLUE)]
     return index, [
-        ("the slice, lung window", _gray(ct, hu)),
+        (f"the slice, {planes.window_text('lung')}", _gray(ct, hu)),
         (f"1. cells of about {cells.CELL_MM:g} mm", _gray(ct, stages.cells[index])),
-        ("2. body, and the air inside it", _gray(ct, hu, filled=body)),
-        ("3. trachea and bronchi", _gray(ct, hu, filled=[airway])),
-        ("4. right and left, with a margin", _gray(ct, hu, filled=sides(stages.sides))),
+        ("2. body (pink), and the air inside it (dark blue)", _gray(ct, hu, filled=body)),
+        ("3. trachea and bronchi (green)", _gray(ct, hu, filled=[airway])),
+        ("4. right (light blue) and left (orange, dashed), with a margin", _gray(ct, hu, filled=sides(stages.sides))),
         (f"5. ground-glass and masses: {dense_ml:.0f} ml in total", _gray(ct, hu, filled=sides(stages.dense))),
         ("6. on voxels: separated, closed, filled", _gray(ct, hu, filled=sides(stages.lungs))),
-        ("the finished lungs, outlined", _gray(ct, hu, outlined=sides(stages.lungs))),
+        ("the finished lungs, outlined (left dashed)", _gray(ct, hu, outlined=sides(stages.lungs))),
     ]
 
 
@@ -138,6 +150,7 @@ def _gray(
             layer = np.ma.masked_where(~mask, np.ones(mask.shape))
             draw_image(panel, layer, size, cmap=ListedColormap([color]), alpha=0.55, interpolation="nearest")
         spacing = (ct.spacing[1], ct.spacing[2])
-        draw_lines(panel, [(color, line) for mask, color in outlined for line in outlines(mask, spacing)], width=1.2)
+        drawn = [*filled, *outlined]  # an outline gives a filled mask the line style of its color
+        draw_lines(panel, [(color, line) for mask, color in drawn for line in outlines(mask, spacing)], width=1.0)
 
     return draw

@@ -39,14 +39,13 @@ const ANSWERS = {
     const axes = page.planeAxes(volume.geometry, plane);
     const [columns, rows] = [axes.across, axes.down].map((axis) => volume.geometry.shape[axis] * size);
     const picture = new Uint8Array(columns * rows);
-    globalThis.Path2D = class { boxes = []; rect(...box) { this.boxes.push(box); } };
     const paint = { set fillStyle(color) { this.value = Number(color.slice(4).split(",")[0]); },
-      fill({ boxes }) {
-        for (const [x, y, wide, high] of boxes) for (let v = y; v < y + high; v++) for (let u = x; u < x + wide; u++) picture[v * columns + u] = this.value;
+      fillRect(x, y, wide, high) {
+        for (let v = y; v < y + high; v++) for (let u = x; u < x + wide; u++) picture[v * columns + u] = this.value;
       } };
     const along = (axis, sign, at) => (sign > 0 ? at + 0.5 : volume.geometry.shape[axis] - 0.5 - at) * size;
     const overlay = { volume: volumeOf({ ...ct, ...mask, type: "uint8" }), start, color: (label) => (label === 9 ? null : [label, 0, 0]) };
-    page.drawOutlines(paint, [overlay], axes, index, 1, (across, down) => [along(axes.across, axes.acrossSign, across), along(axes.down, axes.downSign, down)]);
+    page.drawOutlines(paint, page.outlinesOf([overlay], axes, index), axes, 1, (across, down) => [along(axes.across, axes.acrossSign, across), along(axes.down, axes.downSign, down)]);
     return { rows, columns, pixels: [...picture], ...axes };
   },
 };
