@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import browser
 import numpy as np
 import psutil
 import pytest
@@ -380,6 +381,43 @@ def test_unsaved_changes_survive_a_reload_and_a_killed_server(out, tmp_path):
     assert (log[33], log[35]) == (True, True)
     assert len(read_corrections(out)) == 1
     assert faults(out) == []
+
+
+@browser_test
+def test_unsaved_changes_of_another_mask_are_refused_and_a_scan_alone_says_what_to_do(made, out, tmp_path):
+    words = [sys.executable, "-m", "hilum.cli", "view", str(out), "--no-browser"]
+    alone = [*words[:-2], str(next(made.parent.rglob("*.mhd"))), "--no-browser"]
+    remake = ["run", str(made.parent / "in"), "--out", str(out), "--workers", "1", "--overwrite"]
+    with viewer_walks.served(out) as address:
+        port = address.split("/")[2].rpartition(":")[2]
+        actions = [["key", "e"], ["stroke", "axial", [[0.4, 0.45], [0.55, 0.5]]], ["text", "#unsaved"],
+                   ["kill", pid_of(address)], ["wait", sys.executable, "-m", "hilum.cli", *remake],
+                   ["serve", *words, "--port", port], ["text", "#drafts"], ["hidden", "#drafts"],
+                   ["shot", None, "refused"], ["click", "#drafts button"], ["hidden", "#drafts"],
+                   ["serve", *alone], ["key", "e"], ["text", "#edit-refused"], ["hidden", "#edit-tools"],
+                   ["shot", None, "alone"]]  # fmt: skip
+        given = (1366, 768, "mouse", json.dumps(actions))
+        seen = run_edit(address, tmp_path / "pictures", given)
+    log = seen["log"]
+    assert "unsaved: lungs" in log[2]
+    assert "cannot be used: the run has replaced this mask since." in log[6]
+    assert "Restore" not in log[6]
+    assert log[10] is True
+    assert log[13] == "A corrected mask is saved beside a run: make one with 'hilum run', then view its folder."
+    assert log[14] is True
+    assert read_corrections(out) == []
+
+
+def run_edit(address, pictures, given):
+    """What the page answered; the servers have several ports."""
+    pictures.mkdir()
+    command = ["node", "test/edit.mjs", browser.find(), address, str(pictures), *map(str, given)]
+    done = subprocess.run(command, cwd=viewer_walks.WEB, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    asked = [url for url in seen["requests"] if not url.startswith(("data:", "blob:", "http://127.0.0.1:"))]
+    assert (asked, seen["errors"]) == ([], [])
+    return seen
 
 
 def pid_of(address):

@@ -225,6 +225,7 @@ def one_of(scan: hilum.RunScan) -> None:
     assert_type(scan.scan(label_maps=False), hilum.Scan)
     assert_type(scan.format_of("ct"), str)
     assert_type(scan.read("lungs"), hilum.Volume | None)
+    assert_type(scan.corrected("lungs"), hilum.Mask | None)
     assert scan.open("ct") is not None
     assert_type(scan.check_files(digest=True), None)
 

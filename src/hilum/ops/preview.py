@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from hilum._kernels.intensity.tables import count_scaled
 from hilum.ops import finite, intensity, reorient, statistics
 from hilum.ops.labels import overlay
+from hilum.ops.quality.doubtful_places import FIELDS, DoubtfulPlace, doubtful_places
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Scan
-from hilum.volume import Mask
+from hilum.volume import Mask, Volume
 
 Picture = NDArray[np.uint8]
 
 GRAYS = 32  # Gray levels: enough for a small picture. On noise 256 levels take twice the bytes.
 
 RIGHT_COLOR, LEFT_COLOR, AIRWAYS_COLOR, NODULE_COLOR = range(GRAYS, GRAYS + 4)  # palette indices, after the gray levels
+
+DOUBT_RGB = (255, 80, 80)
 
 COLORS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66))  # sky blue, orange, green, yellow (Okabe, Ito)
 
@@ -30,6 +33,10 @@ HEIGHT, WIDTH = 128, 160  # largest size of a slice in the strip, in pixels of 2
 CLOSE_PIXELS, CLOSE_MM, CLOSE_UPS = 62, 50.0, 4  # side in pixels and in mm, and largest number of close-ups of nodules
 
 GAP = 2  # pixels between pictures; two close-ups and a gap between them are not higher than a slice
+
+DOUBTS, DOUBT_MM = 2, 8.0  # largest number of slices of doubtful places, and smallest radius of the ring around one
+
+HALF_INSIDE = 0.5  # a nodule with less of it in the lungs is shown before larger ones
 
 LUNG_SHARES = (0.2, 0.5, 0.8)  # each axial slice has this fraction of the lungs below it
 
@@ -45,13 +52,15 @@ class Panel:
     Parameters
     ----------
     plane : str
-        ``coronal``, ``axial`` or ``nodule`` (an axial close-up).
+        ``coronal``, ``axial``, ``doubt`` (axial, where the lung mask is doubtful) or ``nodule`` (an axial close-up).
     left, top, width, height : int
         Its position and size in the strip, in pixels.
     place : int
         The index of the slice, counted from the front (``coronal``) or from the feet (the others).
     nodule : int
         The number of the nodule in a close-up, from 1; else 0.
+    code : str
+        The alarm that a ``doubt`` shows the place of; else empty.
     """
 
     plane: str
@@ -61,6 +70,7 @@ class Panel:
     height: int
     place: int
     nodule: int = 0
+    code: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +96,11 @@ class Preview:
 
 
 _LEVELS = np.rint(np.linspace(0, 255, GRAYS)).astype(np.uint8)
-# Red, green and blue of each index, shape (36, 3), and with the colors of labels after them.
+# Red, green and blue of each index, shape (36, 3).
 PALETTE: Picture = np.vstack([np.repeat(_LEVELS[:, None], 3, axis=1), np.array(COLORS, np.uint8)])
-LABEL_PALETTE: Picture = np.vstack([PALETTE, np.array(overlay.COLORS, np.uint8)])
+# With the colors of labels after them, and that of the ring around a doubtful place.
+LABEL_PALETTE: Picture = np.vstack([PALETTE, np.array(overlay.COLORS, np.uint8), np.array([DOUBT_RGB], np.uint8)])
+DOUBT_COLOR = len(LABEL_PALETTE) - 1
 
 
 def draw_preview(scan: Scan, *, unit_range: intensity.UnitRange | None = None, workers: int = 0) -> Preview:
@@ -153,12 +165,20 @@ def draw_strip(
     voxels = oriented.ct.geometry.world_to_index(centers)
     view = _View(replace(oriented, label_maps=label_maps), voxels, unit_range, window, fill)
     coronal, axial = _slice_indices(view)
-    pictures = [("coronal", coronal, 0, _slice(view, 1, coronal))] if oriented.ct.shape[0] > 1 else []
-    pictures += [("axial", index, 0, _slice(view, 0, index)) for index in axial]
-    for number in _largest_nodules(view):
+    pictures = [(_panel("coronal", coronal), _slice(view, 1, coronal))] if oriented.ct.shape[0] > 1 else []
+    for code, place in _doubts(view).items():
+        index = round(place.voxel[0])
+        pictures.append((_panel("doubt", index, code=code), _slice(view, 0, index, place)))
+    pictures += [(_panel("axial", index), _slice(view, 0, index)) for index in axial]
+    for number in _first_nodules(view):
         index = int(np.rint(view.voxels[number][0]))
-        pictures.append(("nodule", index, number + 1, _close_up(view, number, index)))
+        pictures.append((_panel("nodule", index, nodule=number + 1), _close_up(view, number, index)))
     return _join(pictures)
+
+
+def _panel(plane: str, place: int, *, nodule: int = 0, code: str = "") -> Panel:
+    """A panel that has no position yet."""
+    return Panel(plane, 0, 0, 0, 0, place, nodule, code)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,15 +237,26 @@ def _slice_indices(view: _View) -> tuple[int, list[int]]:
     return shape[1] // 2, list(dict.fromkeys(int(share * shape[0]) for share in LUNG_SHARES))
 
 
-def _largest_nodules(view: _View) -> list[int]:
-    """The nodules for the close-ups: those whose center lies in the volume, the largest first."""
+def _doubts(view: _View) -> dict[str, DoubtfulPlace]:
+    """The places of the first alarms about the lung mask."""
+    scan, unit = view.scan, view.unit_range
+    codes = list(dict.fromkeys(note.code for note in scan.notes if note.code in FIELDS))[:DOUBTS]
+    if not codes or scan.lungs is None or view.fill is not None or (unit is None and scan.ct.array.dtype != np.int16):
+        return {}
+    ct = scan.ct if unit is None else Volume(np.rint(unit.to_hu(scan.ct.array)).astype(np.int16), scan.ct.geometry)
+    return doubtful_places(ct, scan.lungs, codes)
+
+
+def _first_nodules(view: _View) -> list[int]:
+    """The nodules for the close-ups: those whose center lies in the volume; beside the lungs first, then by size."""
     nearest = np.rint(view.voxels)
     inside = np.flatnonzero(((nearest >= 0) & (nearest < view.scan.ct.shape)).all(axis=1)).tolist()
-    return sorted(inside, key=lambda k: (-view.scan.nodules[k].diameter_mm, k))[:CLOSE_UPS]
+    beside = {k for k, one in enumerate(view.scan.nodule_figures) if one.get("inside_lungs", 1.0) < HALF_INSIDE}
+    return sorted(inside, key=lambda k: (k not in beside, -view.scan.nodules[k].diameter_mm, k))[:CLOSE_UPS]
 
 
-def _slice(view: _View, axis: int, index: int) -> Picture:
-    """Draw a slice, true to scale, with outlines and rings."""
+def _slice(view: _View, axis: int, index: int, place: DoubtfulPlace | None = None) -> Picture:
+    """Draw a slice, true to scale, with outlines and rings; around a doubtful place in it a red one."""
     ct = view.scan.ct
     rows, columns = [a for a in range(3) if a != axis]
     extent = [ct.shape[a] * ct.spacing[a] for a in (rows, columns)]
@@ -240,6 +271,9 @@ def _slice(view: _View, axis: int, index: int) -> Picture:
         if abs(voxel[axis] - index) * ct.spacing[axis] <= nodule.diameter_mm / 2:
             middle = [(voxel[a] + 0.5) * ct.spacing[a] / scale - 0.5 for a in (rows, columns)]
             _ring(picture, middle, nodule.diameter_mm / 2 / scale + 3)
+    if place is not None:
+        middle = [(place.voxel[a] + 0.5) * ct.spacing[a] / scale - 0.5 for a in (rows, columns)]
+        _ring(picture, middle, max(place.radius_mm, DOUBT_MM) / scale, DOUBT_COLOR)
     return picture if axis == 0 else picture[::-1]
 
 
@@ -286,25 +320,25 @@ def _outline(picture: Picture, labels: NDArray[Any], colors: dict[int, int]) -> 
         picture[edge & (labels == label)] = color
 
 
-def _ring(picture: Picture, middle: Sequence[float], radius: float) -> None:
+def _ring(picture: Picture, middle: Sequence[float], radius: float, color: int = NODULE_COLOR) -> None:
     rows, columns = np.ogrid[: picture.shape[0], : picture.shape[1]]
     distance = np.hypot(rows - middle[0], columns - middle[1])
-    picture[np.abs(distance - radius) < 0.7] = NODULE_COLOR
+    picture[np.abs(distance - radius) < 0.7] = color
 
 
-def _join(pictures: Sequence[tuple[str, int, int, Picture]]) -> tuple[Picture, tuple[Panel, ...]]:
+def _join(pictures: Sequence[tuple[Panel, Picture]]) -> tuple[Picture, tuple[Panel, ...]]:
     """Arrange slices side by side, followed by close-ups in pairs, one above the other."""
     panels: list[Panel] = []
     left = 0
-    for plane, index, number, picture in pictures:
+    for panel, picture in pictures:
         height, width = picture.shape
-        if panels and plane == panels[-1].plane == "nodule" and panels[-1].top == 0:
+        if panels and panel.plane == panels[-1].plane == "nodule" and panels[-1].top == 0:
             left, top = panels[-1].left, panels[-1].height + GAP
         else:
-            top = 0 if plane == "nodule" else (HEIGHT - height) // 2
-        panels.append(Panel(plane, left, top, width, height, index, number))
+            top = 0 if panel.plane == "nodule" else (HEIGHT - height) // 2
+        panels.append(replace(panel, left=left, top=top, width=width, height=height))
         left += width + GAP
     pixels = np.zeros((HEIGHT, left - GAP), np.uint8)
-    for panel, (_, _, _, picture) in zip(panels, pictures, strict=True):
+    for panel, (_, picture) in zip(panels, pictures, strict=True):
         pixels[panel.top : panel.top + panel.height, panel.left : panel.left + panel.width] = picture
     return pixels, tuple(panels)

@@ -69,6 +69,7 @@ const can = {
     await page.reload();
     await drawn(page);
   },
+  wait: (program, ...words) => new Promise((done) => { spawn(program, words, { stdio: "ignore" }).on("exit", done); }),
   kill: (pid) => { process.kill(pid, "SIGKILL"); },
   async serve(...words) {
     const server = spawn(words[0], words.slice(1), { stdio: ["ignore", "pipe", "ignore"] });

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.bitmask.borders import THIN, count_faces
-from hilum._kernels.bitmask.mask import Shape
+from hilum._kernels.bitmask.mask import BitMask, Shape
 from hilum._kernels.bitmask.mask_stats import MaskStats, measure_mask
 from hilum._kernels.components import labeling
 from hilum.ops.coarse_grid import voxels_per_cell
@@ -151,49 +151,63 @@ def _surface_measurements(hu: NDArray[np.int16], lungs: Mask, workers: int) -> d
 
 def _cell_measurements(chest: ChestCells, *, sides: bool) -> dict[str, float]:
     """Measure parts, leaks, missed air, trachea and sides on cells."""
-    shape: Shape = chest.hu.shape
     mask_cells = float(chest.inside.sum())
     half = chest.inside >= 0.5
     gas = chest.inside[chest.hu < GAS_MAX_HU].sum()
     outside = chest.inside[chest.outside].sum()
     parts = labeling.find_components(bits.pack(half), corners=True)
-    x = (np.arange(shape[2]) - chest.middle[:, None]) * chest.size[2]
-    from_middle = np.broadcast_to(x[:, None, :], shape)
-    near = np.abs(from_middle) < MIDLINE_MM
-    trachea = (chest.hu < TRACHEA_MAX_HU) & half & near
-    heart = (chest.hu > SOLID_MIN_HU) & near
+    trachea = (chest.hu < TRACHEA_MAX_HU) & half & (np.abs(_from_middle(chest)) < MIDLINE_MM)
     cropped = cropped_fraction(chest)
     out = {
         "lung_gas_share": float(gas) / mask_cells,
         "lung_outside_share": float(outside) / mask_cells,
         "lung_missed_share": missed_fraction(chest, mask_cells),
-        "lung_heart_share": float(chest.inside[heart].sum()) / mask_cells,
+        "lung_heart_share": float(chest.inside[in_heart(chest)].sum()) / mask_cells,
         "lung_parts": float((labeling.sizes(parts) * chest.cell_ml >= SMALLEST_ML).sum()),
         "lung_airway_ml": float(np.count_nonzero(trachea)) * chest.cell_ml,
-        "lung_lump_ml": _largest_lump(chest) * chest.cell_ml,
-        "lung_walled_gas_ml": _walled_gas(chest) * chest.cell_ml,
+        "lung_lump_ml": _largest(lump_cells(chest)) * chest.cell_ml,
+        "lung_walled_gas_ml": int(walled_gas(chest).sum()) * chest.cell_ml,
     }
     if sides and cropped < CROPPED_SHARE:
         out["lung_dense_share"], out["lung_dense_side_share"] = dense_fractions(chest)
         out["lung_top_difference_mm"] = top_difference(chest)
     if sides:
-        left = chest.inside - chest.right
-        crossed = float(chest.right[from_middle > MIDLINE_MM].sum())
-        crossed += float(left[from_middle < -MIDLINE_MM].sum())
-        out["lung_crossed_share"] = crossed / mask_cells
+        out["lung_crossed_share"] = float(crossed(chest).sum(dtype=np.float64)) / mask_cells
     out["lung_cropped_share"] = cropped
     return out
 
 
-def _largest_lump(chest: ChestCells) -> int:
-    """Cells of the largest lump of solid tissue in the mask that a ball fits into."""
+def _largest(cells: BitMask) -> int:
+    """Number of cells of the largest component."""
+    return int(labeling.sizes(labeling.find_components(cells, corners=False)).max(initial=0))
+
+
+def lump_cells(chest: ChestCells) -> BitMask:
+    """The cells of lumps of solid tissue in the mask that a ball fits into."""
     solid = bits.pack((chest.inside >= 0.5) & (chest.hu > 0))
     ball = morphology.ellipsoid(LUMP_MM, chest.size, chest.hu.shape)
-    return int(labeling.sizes(labeling.find_components(morphology.open_(solid, ball), corners=False)).max(initial=0))
+    return morphology.open_(solid, ball)
 
 
-def _walled_gas(chest: ChestCells) -> int:
-    """Cells of the mask near the cores of gas that has a wall around it."""
+def walled_gas(chest: ChestCells) -> NDArray[np.bool_]:
+    """The cells of the mask near the cores of gas that has a wall around it."""
     gas = find_walled_gas(chest.hu, chest.enclosed | (chest.inside >= 0.5))
     near = morphology.dilate(gas, morphology.ellipsoid(1.0, (1.0, 1.0, 1.0), chest.hu.shape))
-    return int((bits.unpack(near) & (chest.inside >= 0.5) & (chest.hu < TRACHEA_WALL_MAX_HU)).sum())
+    return bits.unpack(near) & (chest.inside >= 0.5) & (chest.hu < TRACHEA_WALL_MAX_HU)
+
+
+def in_heart(chest: ChestCells) -> NDArray[np.bool_]:
+    """The solid cells in the body's middle."""
+    return (chest.hu > SOLID_MIN_HU) & (np.abs(_from_middle(chest)) < MIDLINE_MM)
+
+
+def _from_middle(chest: ChestCells) -> NDArray[np.float64]:
+    """How far each cell lies to the left of the body's middle, mm, shape (cz, cy, cx)."""
+    x = (np.arange(chest.hu.shape[2]) - chest.middle[:, None]) * chest.size[2]
+    return np.broadcast_to(x[:, None, :], chest.hu.shape)
+
+
+def crossed(chest: ChestCells) -> NDArray[np.float64]:
+    """The fraction of each cell that has the label of the other lung's side."""
+    x = _from_middle(chest)
+    return np.where(x > MIDLINE_MM, chest.right, np.where(x < -MIDLINE_MM, chest.inside - chest.right, 0.0))

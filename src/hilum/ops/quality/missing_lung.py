@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from hilum._kernels.anatomy import coarse
 from hilum._kernels.bitmask import bits, morphology
-from hilum._kernels.components import labeling
+from hilum._kernels.components import labeling, selection
 from hilum.ops.gas import find_walled_gas
 from hilum.ops.quality.chest_cells import ChestCells
 from hilum.ops.tissues import BONE_MIN_HU
@@ -43,12 +43,24 @@ CROPPED_SHARE = 0.1
 
 def missed_fraction(chest: ChestCells, mask_cells: float) -> float:
     """Fraction of the lungs' air that the mask leaves out beside it, without trachea and bowel gas."""
+    components, missed = _missed_components(chest)
+    lung = labeling.sizes(components)[missed].sum()
+    return float(lung / (lung + mask_cells))
+
+
+def missed_cells(chest: ChestCells) -> NDArray[np.bool_]:
+    """The cells of the lungs' air that the mask leaves out."""
+    return bits.unpack(selection.select(*_missed_components(chest)))
+
+
+def _missed_components(chest: ChestCells) -> tuple[labeling.Runs, NDArray[np.bool_]]:
+    """Air that the mask leaves out, and which of its components are lung."""
     cross, wide = (morphology.ellipsoid(cells, (1.0, 1.0, 1.0), chest.hu.shape) for cells in (1.0, 2.0))
     near_gas = morphology.dilate(find_walled_gas(chest.hu, chest.enclosed), wide)
     missed = bits.pack(chest.enclosed & (chest.missed >= 0.5)) & ~near_gas
     components = labeling.find_components(morphology.open_(missed, cross), corners=False)
     if not components.number:
-        return 0.0
+        return components, np.zeros(0, np.bool_)
     mask = chest.inside >= 0.5
     near = bits.unpack(morphology.dilate(bits.pack(mask), cross)) | mask.any(axis=(1, 2), keepdims=True)
     beside, gas = (
@@ -56,8 +68,7 @@ def missed_fraction(chest: ChestCells, mask_cells: float) -> float:
         for cells in (near, chest.hu < GAS_MAX_HU)
     )
     size = labeling.sizes(components)
-    lung = size[(beside > 0) & (gas <= GAS_SHARE) & (size * chest.cell_ml >= SMALLEST_ML)].sum()
-    return float(lung / (lung + mask_cells))
+    return components, (beside > 0) & (gas <= GAS_SHARE) & (size * chest.cell_ml >= SMALLEST_ML)
 
 
 def dense_fractions(chest: ChestCells) -> tuple[float, float]:
@@ -66,10 +77,17 @@ def dense_fractions(chest: ChestCells) -> tuple[float, float]:
     Of both lungs, and of the worse one. The mask has sides, and shows the lungs as a whole: beside the bases alone lies
     the liver.
     """
+    missing = [float(part.sum()) for part in dense_cells(chest)]
+    cells = [float(chest.inside[lung].sum()) for lung in _lungs(chest)]
+    worse = max(m / max(1.0, m + c) for m, c in zip(missing, cells, strict=True))
+    return sum(missing) / max(1.0, sum(missing) + float(chest.inside.sum())), worse
+
+
+def dense_cells(chest: ChestCells) -> list[NDArray[np.bool_]]:
+    """The cells between each lung's mask and the ribs beside and behind it, beyond the chest wall."""
     element = morphology.ellipsoid(RIB_GAP_MM, (chest.size[0], np.inf, np.inf), chest.hu.shape)
     ribs = bits.unpack(morphology.dilate(bits.threshold(chest.hu, BONE_MIN_HU, 32767), element))
-    half = chest.inside >= 0.5
-    cells, missing = [], []
+    half, found = chest.inside >= 0.5, []
     for lung, outward in zip(_lungs(chest), (-1, 1), strict=True):
         tall = lung.sum(axis=(1, 2)) * chest.size[1] * chest.size[2] >= SMALLEST_PLANE_MM2
         tall[max(0, int(np.max(np.flatnonzero(tall), initial=0)) - round(APEX_MM / chest.size[0])) :] = False
@@ -77,10 +95,8 @@ def dense_fractions(chest: ChestCells) -> tuple[float, float]:
         for axis, step in ((1, 1), (2, outward)):
             wall, longest = (round(mm / chest.size[axis]) for mm in (WALL_MM, LONGEST_MM))
             beside |= before_ribs(lung, ribs, axis, step, wall=wall, longest=longest) & tall[:, None, None]
-        missing.append(float((beside & ~half).sum()))
-        cells.append(float(chest.inside[lung].sum()))
-    worse = max(m / max(1.0, m + c) for m, c in zip(missing, cells, strict=True))
-    return sum(missing) / max(1.0, sum(missing) + float(chest.inside.sum())), worse
+        found.append(beside & ~half)
+    return found
 
 
 def top_difference(chest: ChestCells) -> float:
