@@ -88,6 +88,7 @@ PARAMETERS = {
     ("errors.py", "code"),
     ("io/dicom/stack.py", "code"),
     ("io/dicom/values.py", "code"),
+    ("ops/preview.py", "code"),  # that of a note
     ("train/runs.py", "code"),
 }
 """Functions that take a code from their caller."""

@@ -447,38 +447,6 @@ def thirty(tmp_path_factory):
     return folder
 
 
-def to_check_of(folder):
-    """What the ledger says is to be checked, without the page's code."""
-    found = set()
-    with (folder / "ledger.jsonl").open() as lines:
-        for row in map(json.loads, lines):
-            codes = {note.partition(":")[0] for note in row.get("notes", ())}
-            if row["status"] in {"refused", "failed"} or codes & {"leak", "ragged"}:
-                found.add(row["id"])
-    return found
-
-
-IN_WINDOW = """[...document.querySelectorAll('#check a')].filter(one => {
-  const box = one.getBoundingClientRect();
-  return box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
-})"""
-
-
-@needs_browser
-@pytest.mark.parametrize("size", [(1920, 1080), (1366, 768), (800, 700)])
-def test_the_first_screen_names_every_scan_to_check_and_no_other(thirty, tmp_path, size):
-    want = to_check_of(thirty)
-    assert len(want) == 12
-    with browser(width=size[0], height=size[1]) as opened:
-        opened.open(write_report(thirty, tmp_path / "page.html").path)
-        named = opened.run(f"{IN_WINDOW}.map(one => one.textContent)")
-        assert len(named) == len(set(named))
-        known = {f"LIDC-IDRI-{number:04d}": f"ct-{number:016x}" for number in (1, 5, 7)}
-        assert {known.get(name, name) for name in named} == want
-        assert {"LIDC-IDRI-0001", "LIDC-IDRI-0005"} <= set(named)
-        assert opened.run("document.getElementById('check-title').textContent") == "To check: 12 of 30 scans"
-
-
 @needs_browser
 def test_a_name_leads_to_its_scan_and_j_and_k_work_at_once(thirty, tmp_path):
     with browser(width=1366, height=700) as opened:

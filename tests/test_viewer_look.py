@@ -319,6 +319,14 @@ def test_a_link_keeps_slab_outline_and_masks(walked):
     assert round(float(told["linked"]["dice"]), 6) == round(float(told["agreement"]["dice"]), 6)
 
 
+def test_a_mask_that_was_corrected_is_compared_anew(run):
+    edited = run.told["1366"]["edited"]
+    assert [edited[when]["hidden"] for when in ("before", "during", "after")] == [False, True, False]
+    assert edited["after"]["dice"] != edited["before"]["dice"]
+    assert edited["after"]["b"] == edited["before"]["b"]
+    assert float(edited["after"]["a"]) > float(edited["before"]["a"])
+
+
 def test_cine_plays_at_its_rate_and_rests(walked):
     cine = walked.told["1366"]["cine"]
     playing = cine["playing"]

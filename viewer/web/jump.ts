@@ -51,6 +51,7 @@ function go(): void {
   try {
     const world = placeOf(field().value, axes().value, state.ct.geometry);
     change({ crosshair: world });
+    field().blur(); // otherwise it has the focus until the next frame, and the next key
     dialog().close();
   } catch (error) {
     tell((error as Error).message);

@@ -19,7 +19,7 @@ const GESTURES = [
 export function setUpKeys(table: Key[]): void {
   element("key-list").replaceChildren(...table.flatMap(({ keys, shown, what }) => {
     const key = make("dt", shown);
-    key.dataset.keys = keys.join(" ");
+    key.dataset.keys = JSON.stringify(keys);
     return [key, make("dd", what)];
   }));
   element("gesture-list").replaceChildren(...GESTURES.flatMap(([shown, what]) => [make("dt", shown), make("dd", what)]));

@@ -14,6 +14,7 @@ export interface LinkPart { key: string; get: () => string | null; set: (text: s
 const SWITCHES = ["masks", "rings", "lines", "smooth", "invert", "compare", "coupled"] as const;
 const PANES = ["axial", "coronal", "sagittal", "render", "axial-beside", "coronal-beside", "sagittal-beside"];
 const MOST = 2000; // characters
+const CLIPBOARD_MS = 2000; // another program can hold it
 
 /** What a link keeps besides the scan; others add theirs with `linkParts.push`. */
 export const linkParts: LinkPart[] = [
@@ -119,7 +120,7 @@ export const linkParts: LinkPart[] = [
 ];
 
 function written(values: number[]): string {
-  return values.map((value) => Number(value.toFixed(3))).join(",");
+  return values.map((value) => Number(value.toFixed(5))).join(",");
 }
 
 function numbers(text: string, count: number): number[] | null {
@@ -142,12 +143,13 @@ export async function copyLink(): Promise<void> {
   if (!state.ct) return;
   const link = address();
   try {
-    await navigator.clipboard.writeText(link);
+    const late = new Promise((_, fail) => setTimeout(fail, CLIPBOARD_MS));
+    await Promise.race([navigator.clipboard.writeText(link), late]);
     notice("A link to this view was copied.");
   } catch {
     // Without the clipboard, which browsers give to this machine's own pages only, the address bar has the link's hash.
     history.replaceState(null, "", new URL(link).hash);
-    notice("This browser keeps pages from the clipboard: copy the address from its bar.");
+    notice("The clipboard cannot be used here: the address bar has the link.");
   }
 }
 

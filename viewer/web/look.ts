@@ -37,6 +37,7 @@ export function setUpLook(): void {
   element("jump-disagreement").addEventListener("click", jump);
   watch(["outline", "slab", "slabMm"], show);
   watch(["lungs", "noduleMask", "layers", "ct"], offer);
+  watch(["tool"], compareChosen);
   watch(["agreement"], showAgreement);
   watch(["measures", "ct"], showMeasured);
   show();
@@ -132,10 +133,11 @@ function pair(): (Mask | undefined)[] {
 
 let compared: unknown[] = [];
 
-/** Anew only if one of the masks is another one: a click that switches a label map on or off changes nothing here. */
+/** Anew only if one of the masks is another one, or was corrected: a click that switches a label map on or off changes nothing here. */
 function compareChosen(): void {
+  if (state.tool === "edit") return; // the mask that is corrected is drawn alone
   const [a, b] = pair();
-  const now = [state.ct, a?.id, a?.volume, b?.id, b?.volume];
+  const now = [state.ct, state.edits, a?.id, a?.volume, b?.id, b?.volume];
   if (now.every((one, i) => one === compared[i]) && now.length === compared.length) return;
   compared = now;
   change({ agreement: state.ct && a?.volume && b?.volume && a.id !== b.id ? compare(state.ct, a, b) : null });

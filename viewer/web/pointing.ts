@@ -2,7 +2,7 @@
 
 import { distance, type Triple } from "./geometry";
 import { views, type PlaneView } from "./plane";
-import { change, state, type Tool } from "./state";
+import { change, state, type State, type Tool } from "./state";
 import { Fingers, STILL_PX } from "./touch";
 
 type Drag = Tool | "pan";
@@ -17,6 +17,7 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
   let from: Triple | null = null;
   let rolled = 0;
   let pressed: [number, number] = [0, 0];
+  let start: Partial<State> = {};
   let touched = -Infinity;
   const fingers = new Fingers(view, redraw, () => { if (state.tool !== "edit") maximize(view.section.id); });
 
@@ -35,6 +36,8 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
     canvas.setPointerCapture(event.pointerId);
     if (event.pointerType === "touch") touched = event.timeStamp;
     if (fingers.press(event)) {
+      // What the first of two fingers did was not meant.
+      if (drag === "crosshair" || drag === "window") change(start);
       if (from) finish(from);
       drag = from = null;
       return;
@@ -44,6 +47,7 @@ export function listen(view: PlaneView, redraw: () => void, maximize: (id: strin
     if (event.button === 1) event.preventDefault();
     rolled = 0;
     pressed = last;
+    start = { crosshair: state.crosshair, offset: state.offset, center: state.center, width: state.width };
     if (drag === "crosshair") view.moveTo(world);
     if (drag === "measure" || drag === "circle") from = world;
   });

@@ -182,7 +182,7 @@ def _balance(run: PageContent) -> str:
 def _words() -> dict[str, str]:
     """What the words of the page mean."""
     risks = {f"risk: {name}": text for name, text in zip(LEVELS, LEVEL_WORDS, strict=True)}
-    return {**dict(reversed(risks.items())), **_COLUMN_WORDS, **WORDS}
+    return {**dict(reversed(risks.items())), **_COLUMN_WORDS, **{code: words for code, (words, _) in WORDS.items()}}
 
 
 def _datasets(run: PageContent) -> str:

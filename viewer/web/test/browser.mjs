@@ -12,8 +12,9 @@ let storageState; // the login, which pages share: an address logs one browser i
 
 /** A page of its own size; with `touch` it has fingers and no mouse. Its requests and errors are recorded. */
 export async function newPage(width, height, { touch = false } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, hasTouch: touch, isMobile: touch, storageState,
-    permissions: ["clipboard-read", "clipboard-write"] });
+  const context = await browser.newContext({ viewport: { width, height }, hasTouch: touch, isMobile: touch, storageState });
+  // The clipboard belongs to the whole machine: tests that run beside each other would wait for it.
+  await context.addInitScript(() => { if (navigator.clipboard) navigator.clipboard.writeText = async (text) => { window.copied = text; }; });
   const page = await context.newPage();
   page.on("request", (one) => requests.push(one.url()));
   page.on("console", (one) => one.type() === "error" && errors.push(one.text()));

@@ -139,11 +139,12 @@ async function walk(width, height) {
     await planes(page);
   }
   if (width === 1366) {
+    if (maskA === "Lungs") told.edited = await edit(page);
     told.cine = await cine(page);
     await page.keyboard.press("z");
     await page.keyboard.press("h");
     await page.keyboard.press("y");
-    told.link = await page.evaluate(() => navigator.clipboard.readText());
+    told.link = await page.evaluate(() => window.copied);
     await page.goto(told.link);
     await drawn(page);
     await page.waitForFunction(() => !document.getElementById("agreement").hidden);
@@ -152,6 +153,31 @@ async function walk(width, height) {
   }
   await page.context().close();
   return told;
+}
+
+/** Correct a mask that is compared: meanwhile it is drawn alone, then both are compared anew. */
+async function edit(page) {
+  const now = () => page.locator("#agreement").evaluate((one) => ({ hidden: one.hidden, ...one.dataset }));
+  const before = await now();
+  await page.keyboard.press("e");
+  await page.waitForFunction(() => document.getElementById("panes").dataset.tool === "edit");
+  const { x, y } = await page.locator("#axial canvas").boundingBox();
+  await page.mouse.move(x + 60, y + 60);
+  await page.waitForFunction(() => document.getElementById("busy").textContent === "");
+  await page.mouse.down();
+  await page.mouse.move(x + 120, y + 90, { steps: 5 });
+  await page.mouse.up();
+  await page.waitForFunction(() => document.getElementById("agreement").hidden);
+  const during = await now();
+  await page.keyboard.press("e");
+  await page.waitForFunction(() => !document.getElementById("agreement").hidden);
+  const after = await now();
+  await page.keyboard.press("e");
+  await page.keyboard.press("Control+z");
+  await page.keyboard.press("e");
+  await settled(page);
+  await settled(page);
+  return { before, during, after };
 }
 
 /** Play until so many slices went by. The page's clock and its count of slices are of one frame, so the rate is exact. */

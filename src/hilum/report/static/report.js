@@ -397,13 +397,15 @@
     if (!link) return;
     event.preventDefault();
     const entry = rows[Number(link.dataset.number)];
-    if (!wanted(entry)) form.reset();
-    setTimeout(() => { // the reset draws the table first
-      finish();
-      toggle(entry, true);
-      entry.row.scrollIntoView({ block: "start" });
-      entry.row.querySelector(".open").focus({ preventScroll: true });
-    });
+    if (!wanted(entry)) {
+      clearTimeout(waiting); // a word that was typed just now would draw the table again
+      for (const one of [find, status, risk, labels]) one.value = "";
+      show();
+    }
+    finish();
+    toggle(entry, true);
+    entry.row.scrollIntoView({ block: "start" });
+    entry.row.querySelector(".open").focus({ preventScroll: true });
   });
 
   show();
