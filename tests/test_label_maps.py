@@ -352,6 +352,15 @@ def test_label_maps_find_their_scans(tmp_path, monkeypatch, scans, labels, sourc
     assert paired(tmp_path, scans, labels, source)[0] == wanted
 
 
+def test_a_pattern_may_be_absolute(tmp_path):
+    for name in ("lab/a_seg.nii.gz", "other/b_seg.nii.gz"):
+        touch(tmp_path / name)
+    given, _ = paired(tmp_path, ["ct/a.nii.gz", "ct/b.nii.gz"], [], f"{tmp_path.as_posix()}/lab/*_seg.nii.gz")
+    assert given == {"ct/a.nii.gz": {"seg": "lab/a_seg.nii.gz"}, "ct/b.nii.gz": {}}
+    with pytest.raises(MissingInputError, match="no file fits the pattern"):
+        paired(tmp_path, ["ct/a.nii.gz"], [], f"{tmp_path.as_posix()}/none/*_seg.nii.gz")
+
+
 def test_label_maps_without_a_scan_and_scans_without_one_are_counted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given, codes = paired(tmp_path, ["ct/a.nii.gz", "ct/b.nii.gz"], ["lab/a.nii.gz", "lab/zz.nii.gz"], "lab")

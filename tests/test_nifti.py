@@ -200,6 +200,19 @@ def test_extensions_are_skipped(folder):
     assert np.array_equal(read_scan(folder / "x.nii").ct.array, small().array)
 
 
+@pytest.mark.parametrize("suffix", ["nii.gz", "nrrd", "mha"])
+def test_long_stretches_of_zeros_stay_in_their_places(folder, suffix):
+    """Unpacked pieces of zeros are not written: what follows them must not move, whatever they begin and end with."""
+    for seed in range(4):
+        source = np.random.default_rng(seed)
+        voxels = np.zeros((40, 100, 130), np.uint8)  # eight pieces of 64 KiB
+        for _ in range(3):
+            first = int(source.integers(voxels.size))
+            voxels.reshape(-1)[first : first + int(source.integers(1, 9000))] = source.integers(1, 255)
+        hilum.write(hilum.Mask(voxels, Geometry(voxels.shape, (1.0, 1.0, 1.0))), path := folder / f"zeros.{suffix}")
+        assert np.array_equal(hilum.read(path).ct.array, voxels)
+
+
 def test_several_gzip_members_and_a_wrong_suffix_are_read(folder):
     write_nifti(small(), folder / "p.nii")
     raw = (folder / "p.nii").read_bytes()

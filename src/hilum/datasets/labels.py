@@ -140,10 +140,15 @@ def _match_pattern(pattern: str, inputs: Iterable[Path]) -> list[_Found]:
     literal = [part.strip("._-") for part in re.split(r"[*/]", pattern.removesuffix(suffix_of(Path(pattern))))]
     rest = next((part for part in reversed(literal) if part), "labels")
     found: dict[Path, _Found] = {}
-    roots = [Path.cwd(), *inputs] if "/" in pattern else list(inputs)
+    whole = Path(pattern)
+    roots, within = list(inputs), f"**/{pattern}"
+    if whole.is_absolute():
+        roots, within = [Path(whole.anchor)], whole.relative_to(whole.anchor).as_posix()
+    elif "/" in pattern:
+        roots, within = [Path.cwd(), *roots], pattern
     for root in roots:
         folder = root if root.is_dir() else root.parent
-        for file in sorted(folder.glob(pattern if "/" in pattern else f"**/{pattern}")):
+        for file in sorted(folder.glob(within)):
             match = expression.search(file.as_posix())
             if match and is_volume(file):
                 keys = sorted(set(filter(None, match.groups())), key=len, reverse=True)

@@ -26,6 +26,8 @@ _DEFLATE_RATIO = 1032  # the highest ratio that deflate reaches: two bits for 25
 
 _PIECE = 65536
 
+_ZEROS = bytes(_PIECE)
+
 _WRITTEN = 2**18  # bytes of one call; for a larger one Linux takes huge pages, which virtual machines are slow to get
 
 
@@ -134,13 +136,16 @@ class Block:
         else:
             check_packed(size, self._present, where=self._where)
 
-    def fill(self, target: NDArray[np.generic]) -> None:
+    def fill(self, target: NDArray[np.generic], *, zeroed: bool = False) -> None:
         """Fill an array.
 
         Parameters
         ----------
         target : ndarray, C-contiguous
             Overwritten.
+        zeroed : bool
+            Whether it holds zeros, fresh from ``np.zeros``. Packed zeros then are not written: the system gives an
+            array its memory only where it is written, and most of a label map is background.
 
         Raises
         ------
@@ -150,7 +155,7 @@ class Block:
         view = memoryview(target.reshape(-1).view(np.uint8).data)
         done = 0
         while done < len(view):
-            if not (got := self._some(view[done:])):
+            if not (got := self._some(view[done:], zeroed=zeroed)):
                 raise truncated(done, len(view), self._where)
             done += got
         self._filled += done
@@ -181,7 +186,7 @@ class Block:
             raise FormatError(what, where=self._where, do="check sizes and type in the header", code="size")
         return (Note("trailing-bytes", f"ignored at least {extra} bytes after the declared voxels"),)
 
-    def _some(self, view: memoryview) -> int:
+    def _some(self, view: memoryview, *, zeroed: bool = False) -> int:
         if self._packing == "raw":
             got = self._handle.readinto(view[: self._left]) if self._left else 0  # type: ignore[attr-defined]  # FileIO
             self._left -= got
@@ -194,7 +199,8 @@ class Block:
         except Exception as error:  # isal and bz2 raise error classes of their own
             what = f"the {self._packing} data are damaged: {error}"
             raise FormatError(what, where=self._where, do="download it again", code="damaged") from error
-        view[: len(piece)] = piece
+        if not (zeroed and piece == _ZEROS):  # the comparison ends at the first other byte
+            view[: len(piece)] = piece
         return len(piece)
 
     def _unpack(self) -> Iterator[bytes]:

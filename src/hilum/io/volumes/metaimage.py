@@ -36,8 +36,8 @@ def read_metaimage(path: Path) -> VolumeFile:
             with open_data(path, handle, name) as (where, source):
                 block = _block(source, header, size // len(parts), where)
                 if k == 0:  # only now: the first file is large enough for its part
-                    array = np.empty(header.geometry.shape, header.dtype)
-                block.fill(array.reshape(len(parts), -1)[k])
+                    array = np.zeros(header.geometry.shape, header.dtype)
+                block.fill(array.reshape(len(parts), -1)[k], zeroed=True)
                 notes += [note for note in block.finish() if note not in notes]
     return volume_file(header, array, notes)
 

@@ -41,8 +41,8 @@ def read_nifti(path: Path) -> VolumeFile:
         block, size, header = _open_block(handle, path)
         block.expect(header.skip + blocks.check_size(header.geometry.shape, header.dtype, where=path))
         _read_bytes(block, header.skip - size)
-        array = np.empty(header.geometry.shape, header.dtype)
-        block.fill(array)
+        array = np.zeros(header.geometry.shape, header.dtype)
+        block.fill(array, zeroed=True)
         return volume_file(header, array, block.finish())
 
 

@@ -73,8 +73,8 @@ def read_nrrd(path: Path) -> VolumeFile:
                 block.expect(max(0, header.skip) + size)
                 block.fill(np.empty(max(0, header.skip), np.uint8))  # counted after unpacking
                 if k == 0:  # only now: the first file is large enough for its part
-                    array = np.empty(header.geometry.shape, header.dtype)
-                block.fill(array.reshape(len(parts), -1)[k])
+                    array = np.zeros(header.geometry.shape, header.dtype)
+                block.fill(array.reshape(len(parts), -1)[k], zeroed=True)
                 notes += [note for note in block.finish() if note not in notes]
     return volume_file(header, array, notes)
 
