@@ -7,7 +7,7 @@ import { clearScene, startScene } from "./scene";
 import { change, element, state } from "./state";
 
 /** How often the planes are drawn while slices come. */
-const REDRAW_MS = 250;
+const REDRAW_MS = 500;
 
 let running: AbortController | null = null;
 
@@ -90,7 +90,6 @@ export async function openBeside(): Promise<void> {
     if (!signal.aborted) loading(null, 0);
   }
 }
-
 
 function megabytes(part: Part): string {
   return `${Math.max(1, Math.round(part.bytes / 1e6))} MB`;

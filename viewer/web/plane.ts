@@ -1,26 +1,19 @@
 // One plane of one volume on a 2-D canvas: the slice, the masks, the rings, the lines and the letters.
 
 import { agreementOverlay } from "./agreement";
-import type { Detection, Nodule } from "./api";
-import { statistics } from "./circle";
-import { DETECTION, isShown, radiusOf, shownProbability } from "./detections";
-import { add, distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
+import { add, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
 import type { Volume } from "./nifti";
 import { labelOverlays } from "./labels";
+import { drawLines, drawMarks, INK, word, type Paper } from "./marks";
 import { drawOutlines, outlinesOf, type Outline } from "./outline";
 import { SLABS, slabOf, slabRange } from "./slab";
 import { blankMissing, drawMasks, drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, thinning, type Overlay } from "./slice";
-import { change, element, make, shifted, state, type Measure, type Side } from "./state";
+import { change, element, make, shifted, state, type Side } from "./state";
 
 /** Zoom and pan, shared by the same plane before and after; the pan is in screen millimeters. */
 export const views: Record<PlaneName, { zoom: number; pan: [number, number] }> = {
   axial: { zoom: 1, pan: [0, 0] }, coronal: { zoom: 1, pan: [0, 0] }, sagittal: { zoom: 1, pan: [0, 0] },
 };
-
-const INK = "#e6edf3";
-const LINE = "#5fd0a8";
-const RING = "#f0e442";
-const MEASURE = "#ff9bd2";
 
 export class PlaneView {
   readonly canvas = make("canvas");
@@ -187,12 +180,18 @@ export class PlaneView {
     this.canvas.dataset.scale = String(this.scale());
     if (index !== null) {
       this.drawImage(volume, index);
-      if (state.rings) state.facts?.nodules.forEach((nodule) => this.drawRing(volume, index, nodule, ratio));
-      if (state.rings) state.facts?.detections?.filter(isShown).forEach((detection) => this.drawDetection(volume, index, detection, ratio));
-      state.measures.forEach((measure) => this.drawMeasure(volume, index, measure, ratio));
+      drawMarks(this.paperOf(volume, index, ratio));
     }
-    if (state.lines) this.drawLines(volume, ratio);
+    if (state.lines) drawLines(this.context, this.at(volume, this.voxel(volume, state.crosshair)), ratio);
     this.drawWords(volume, index, ratio);
+  }
+
+  private paperOf(volume: Volume, index: number, ratio: number): Paper {
+    const place = (world: Triple) => this.voxel(volume, world);
+    return {
+      context: this.context, plane: this.plane, volume, axes: this.way(volume), index, ratio, scale: this.scale(),
+      voxel: place, at: (world) => this.at(volume, place(world)),
+    };
   }
 
   private drawImage(volume: Volume, index: number): void {
@@ -251,116 +250,26 @@ export class PlaneView {
     drawOutlines(this.context, this.outlines, axes, Math.max(1, Math.round(window.devicePixelRatio)), place);
   }
 
-  /** The sphere of a nodule, cut by this slice. The slice is as thick as its spacing: the widest cut within it is drawn. */
-  private drawRing(volume: Volume, index: number, nodule: Nodule, ratio: number): void {
-    const axes = this.way(volume);
-    const voxel = this.voxel(volume, nodule.world);
-    const away = Math.max(0, Math.abs(voxel[axes.through] - index) - 0.5) * volume.geometry.spacing[axes.through];
-    const radius = nodule.diameter_mm / 2;
-    if (!(away < radius)) return;
-    const [x, y] = this.at(volume, voxel);
-    this.context.strokeStyle = RING;
-    this.context.lineWidth = (state.nodule?.label === nodule.label ? 2 : 1) * ratio;
-    this.context.beginPath();
-    this.context.arc(x, y, Math.sqrt(radius ** 2 - away ** 2) * this.scale(), 0, 2 * Math.PI);
-    this.context.stroke();
-  }
-
-  /** A diamond as wide as the mark, with its probability; as thick as a ring. */
-  private drawDetection(volume: Volume, index: number, detection: Detection, ratio: number): void {
-    const axes = this.way(volume);
-    const voxel = this.voxel(volume, detection.world);
-    const away = Math.max(0, Math.abs(voxel[axes.through] - index) - 0.5) * volume.geometry.spacing[axes.through];
-    if (!(away < radiusOf(detection))) return;
-    const [x, y] = this.at(volume, voxel);
-    const half = Math.max(radiusOf(detection) * this.scale(), 5 * ratio);
-    const paint = this.context;
-    paint.strokeStyle = DETECTION;
-    paint.lineWidth = (state.detection === detection ? 2.5 : 1.25) * ratio;
-    paint.beginPath();
-    paint.moveTo(x, y - half);
-    for (const [a, b] of [[x + half, y], [x, y + half], [x - half, y]]) paint.lineTo(a, b);
-    paint.closePath();
-    paint.stroke();
-    this.word(shownProbability(detection), x + half + 3 * ratio, y + 4 * ratio, ratio, DETECTION);
-  }
-
-  private drawMeasure(volume: Volume, index: number, measure: Measure, ratio: number): void {
-    if (measure.plane !== this.plane) return;
-    const through = this.way(volume).through;
-    const ends = [measure.from, measure.to].map((world) => this.voxel(volume, world));
-    if (ends.some((voxel) => Math.abs(voxel[through] - index) > 0.51)) return;
-    const [[x, y], [u, v]] = ends.map((voxel) => this.at(volume, voxel));
-    const paint = this.context;
-    paint.strokeStyle = MEASURE;
-    paint.lineWidth = 1.5 * ratio;
-    paint.beginPath();
-    if (measure.circle) paint.arc(x, y, Math.hypot(u - x, v - y), 0, 2 * Math.PI);
-    else paint.moveTo(x, y);
-    if (!measure.circle) paint.lineTo(u, v);
-    paint.stroke();
-    if (measure.circle) return this.drawStatistics(volume, measure, [x, y, Math.hypot(u - x, v - y)], ratio);
-    for (const [a, b] of [[x, y], [u, v]]) paint.strokeRect(a - 3 * ratio, b - 3 * ratio, 6 * ratio, 6 * ratio);
-    this.word(`${distance(measure.from, measure.to).toFixed(1)} mm`, u + 8 * ratio, v - 8 * ratio, ratio, MEASURE);
-  }
-
-  /** Under the circle, of this pane's own volume. */
-  private drawStatistics(volume: Volume, circle: Measure, [x, y, radius]: number[], ratio: number): void {
-    const found = statistics(volume, circle);
-    if (!found) return;
-    const digits = Math.abs(found.mean) + found.sd < 10 ? 3 : 0;
-    const [mean, sd, min, max] = [found.mean, found.sd, found.min, found.max].map((value) => value.toFixed(digits));
-    [`${mean} ± ${sd}`, `${min} to ${max}`, `${found.area.toFixed(0)} mm², ${found.voxels} voxels`].forEach((text, line) =>
-      this.word(text, x, y + radius + (14 + 15 * line) * ratio, ratio, MEASURE, "center"));
-  }
-
-  private drawLines(volume: Volume, ratio: number): void {
-    const [x, y] = this.at(volume, this.voxel(volume, state.crosshair));
-    const gap = 14 * ratio;
-    const paint = this.context;
-    paint.strokeStyle = LINE;
-    paint.lineWidth = ratio;
-    paint.globalAlpha = 0.7;
-    paint.beginPath();
-    for (const [a, b, c, d] of [[0, y, x - gap, y], [x + gap, y, this.canvas.width, y], [x, 0, x, y - gap], [x, y + gap, x, this.canvas.height]]) {
-      paint.moveTo(a, b);
-      paint.lineTo(c, d);
-    }
-    paint.stroke();
-    paint.globalAlpha = 1;
-  }
-
   private drawWords(volume: Volume, index: number | null, ratio: number): void {
     const axes = this.way(volume);
     const { width, height } = this.canvas;
     const { left, right, top, bottom } = axes.letters;
     const place = index === null ? "outside" : `${"zyx"[axes.through]} ${index} of 0-${volume.geometry.shape[axes.through] - 1}`;
     const name = state.compare ? state.facts?.beside?.[this.source === "beside" ? 1 : 0] ?? "" : "";
-    this.word(`${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${name.length > 28 ? `${name.slice(0, 27)}…` : name}`, 8 * ratio, 15 * ratio, ratio);
-    this.word(place, 8 * ratio, 31 * ratio, ratio);
+    word(this.context, `${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${name.length > 28 ? `${name.slice(0, 27)}…` : name}`, 8 * ratio, 15 * ratio, ratio);
+    word(this.context, place, 8 * ratio, 31 * ratio, ratio);
     if (index !== null && state.slab !== "off" && !state.coming) {
       const [first, end] = slabRange(volume, axes, index, state.slabMm);
-      this.word(`${SLABS[state.slab]} ${state.slabMm} mm, ${"zyx"[axes.through]} ${first}-${end - 1}`, 8 * ratio, 47 * ratio, ratio);
+      word(this.context, `${SLABS[state.slab]} ${state.slabMm} mm, ${"zyx"[axes.through]} ${first}-${end - 1}`, 8 * ratio, 47 * ratio, ratio);
     }
-    this.word(left, 8 * ratio, height / 2, ratio);
-    this.word(right, width - 20 * ratio, height / 2, ratio, INK, "right");
-    this.word(top, width / 2, 15 * ratio, ratio, INK, "center");
-    this.word(bottom, width / 2, height - 8 * ratio, ratio, INK, "center");
+    word(this.context, left, 8 * ratio, height / 2, ratio);
+    word(this.context, right, width - 38 * ratio, height / 2, ratio, INK, "right");
+    word(this.context, top, width / 2, 15 * ratio, ratio, INK, "center");
+    word(this.context, bottom, width / 2, height - 8 * ratio, ratio, INK, "center");
     const bar = 50 * this.scale();
     this.context.fillStyle = INK;
     this.context.fillRect(width - 10 * ratio - bar, height - 8 * ratio, bar, 2 * ratio);
-    this.word("50 mm", width - 10 * ratio, height - 13 * ratio, ratio, INK, "right");
-  }
-
-  private word(text: string, x: number, y: number, ratio: number, color = INK, align: CanvasTextAlign = "left"): void {
-    const paint = this.context;
-    paint.font = `${12 * ratio}px system-ui, "DejaVu Sans", sans-serif`;
-    paint.textAlign = align;
-    paint.lineWidth = 3 * ratio;
-    paint.strokeStyle = "#000";
-    paint.strokeText(text, x, y);
-    paint.fillStyle = color;
-    paint.fillText(text, x, y);
+    word(this.context, "50 mm", width - 10 * ratio, height - 13 * ratio, ratio, INK, "right");
   }
 }
 

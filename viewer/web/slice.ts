@@ -86,16 +86,20 @@ export function drawMasks(overlays: Overlay[], volume: Volume, axes: PlaneAxes, 
   for (const overlay of overlays) blend(overlay, volume.geometry.shape, axes, index, image, overlay.covers ? bare : pixels, opacity);
 }
 
-/** Make black what lies in slices, along the first axis, that are not here. */
+/** Make black what lies in slices, along the first axis, that are not here: all of a picture, or whole rows or columns. */
 export function blankMissing(volume: Volume, axes: PlaneAxes, index: number, image: ImageData, isHere: (slice: number) => boolean): void {
   const { shape } = volume.geometry;
   const stride = shape[1] * shape[2];
   const { start, across, down } = walk(shape, shape, [0, 0, 0], axes, index, image);
   const pixels = new Uint32Array(image.data.buffer);
-  for (let out = 0, row = 0; row < image.height; row++) {
-    for (let column = 0; column < image.width; column++, out++) {
-      if (!isHere(Math.floor((start + row * down + column * across) / stride))) pixels[out] = 0xff000000;
+  const missing = (row: number, column: number) => !isHere(Math.floor((start + row * down + column * across) / stride));
+  const { width, height } = image;
+  if (axes.across === 0) {
+    for (let column = 0; column < width; column++) {
+      if (missing(0, column)) for (let row = 0; row < height; row++) pixels[row * width + column] = 0xff000000;
     }
+  } else {
+    for (let row = 0; row < height; row++) if (missing(row, 0)) pixels.fill(0xff000000, row * width, (row + 1) * width);
   }
 }
 
