@@ -19,7 +19,7 @@ from small_runs import append_row
 import hilum
 from hilum import cli
 from hilum.ops.labels import overlay
-from hilum.ops.preview import COLORS, PALETTE, draw_preview
+from hilum.ops.preview import COLORS, LABEL_PALETTE, PALETTE, draw_preview
 from hilum.outputs.ledger import Row
 from hilum.outputs.scans_index import COLUMNS
 from hilum.outputs.store import store_scan
@@ -115,7 +115,7 @@ def test_labels_are_outlined_and_all_other_pixels_stay(tmp_path):
     assert plain.pixels.max() < len(PALETTE)
     assert shown.panels == plain.panels
     assert palette_bytes(stored(scan_of(), tmp_path / "a")) == 3 * len(PALETTE)
-    assert palette_bytes(stored(scan_of(tumor=TUMOR), tmp_path / "b")) == 3 * (len(PALETTE) + len(overlay.COLORS))
+    assert palette_bytes(stored(scan_of(tumor=TUMOR), tmp_path / "b")) == 3 * len(LABEL_PALETTE)
 
 
 def test_an_outline_lies_where_the_label_is():
@@ -270,31 +270,32 @@ def test_pictures_outline_labels_and_name_them():
     for figure in pictures_of(scan):
         found = lines_by_color(figure)
         assert found.keys() >= set(overlay.HEX_COLORS[:3])
-        assert legend_of(figure) == ["parts lower 3.36 ml", "parts upper 2.69 ml", "tumor 3.36 ml"]
+        assert legend_of(figure)[-3:] == ["parts lower 3.36 ml", "parts upper 2.69 ml", "tumor 3.36 ml"]
+        assert [text.split()[1] for text in legend_of(figure)[:-3]] in ([], ["lung", "lung"])
         colors_of_lines = [to_hex(line.get_color()) for line in figure.legends[0].get_lines()]
-        assert colors_of_lines == list(overlay.HEX_COLORS[:3])
+        assert colors_of_lines[-3:] == list(overlay.HEX_COLORS[:3])
     outline = lines_by_color(window(scan, index=10))[overlay.HEX_COLORS[2]][0]  # x and y in mm
     assert np.allclose([outline.min(axis=0), outline.max(axis=0)], [(8 * 1.5, 20.0), (16 * 1.5, 30.0)], atol=0.01)
 
 
-def test_pictures_of_a_scan_without_label_maps_have_no_legend():
+def test_pictures_of_a_scan_without_label_maps_name_the_lungs_alone():
     sizes = [figure.get_size_inches().tolist() for figure in pictures_of(scan_of())]
     for figure, plain, (width, height) in zip(
         pictures_of(scan_of(tumor=TUMOR)), pictures_of(scan_of()), sizes, strict=True
     ):
-        assert plain.legends == []
+        assert all("lung" in text for one in plain.legends for text in [part.get_text() for part in one.get_texts()])
         assert not lines_by_color(plain).keys() & set(overlay.HEX_COLORS)
         assert figure.get_size_inches()[0] == width
-        assert figure.get_size_inches()[1] > height
+        assert figure.get_size_inches()[1] >= height  # a short name has room beside those of the lungs
 
 
 def test_a_legend_is_bounded_and_draws_names_as_they_are(tmp_path):
     scan = scan_of(**{f"m{k:02}": LabelMap(TUMOR.mask, {"$x^2$\n\x1b[2J": 1}) for k in range(50)})
     figure = overview(scan, slices=2)
     shown = legend_of(figure)
-    assert len(shown) == 41
+    assert len(shown) == 2 + 41  # both lungs come first
     assert shown[-1] == "and 10 more"
-    assert all("\n" not in text and "\x1b" not in text and r"\$x^2\$" in text for text in shown[:-1])
+    assert all("\n" not in text and "\x1b" not in text and r"\$x^2\$" in text for text in shown[2:-1])
     figure.savefig(tmp_path / "one.png", dpi=40)
     (legend,) = figure.legends
     assert figure.bbox.padded(1).fully_containsx(legend.get_window_extent().x1)
