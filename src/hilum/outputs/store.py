@@ -98,11 +98,15 @@ def store_scan(
         if scan.label_maps:
             (partial / LABELS).mkdir()
         stored = [(name, volume) for name, volume in volumes.items() if volume is not None]
+        label_maps: dict[str, LabelMapRecord] = {}
 
         def write_volumes(begin: int, end: int) -> None:
             for name, volume in stored[begin:end]:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
                 files.add(name)
+                if name.startswith(f"{LABELS}/"):
+                    label = name.removeprefix(f"{LABELS}/")
+                    label_maps[label] = _label_record(scan.label_maps[label])
 
         run_slabs(write_volumes, len(stored), workers=threads, slabs=len(stored))
         write_locations(scan, partial)
@@ -128,7 +132,7 @@ def store_scan(
             figures=dict(scan.figures),
             files=files.in_order(volumes),
             parts=made,
-            label_maps={name: _label_record(one) for name, one in scan.label_maps.items()},
+            label_maps={name: label_maps[name] for name in scan.label_maps},
         )
         files.finish(record)
         before_publish()
