@@ -15,7 +15,7 @@ AIR_HU, BODY_SHARE = -500, 0.01  # a slice through the body has more than this s
 
 FULLEST_SHARE = 0.1  # and more than this share of the fullest slice's, which an arm above the head has not
 
-CELL_MM = 4.0  # of the grid on which the body is told from the table
+CELL_MM = 4.0  # of the grid on which the body is separated from the table
 
 
 class Extent(NamedTuple):
