@@ -50,7 +50,8 @@ function present(volume: Volume): Set<number> {
   let labels = known.get(volume);
   if (!labels) {
     const there = new Uint8Array(256);
-    for (const label of volume.data) there[label] = 1;
+    const { data } = volume;
+    for (let i = 0; i < data.length; i++) there[data[i]] = 1; // an iterator takes ten times as long
     labels = new Set([...there.keys()].filter((label) => label > 0 && there[label]));
     known.set(volume, labels);
   }

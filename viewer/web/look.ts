@@ -157,8 +157,11 @@ function showAgreement(): void {
   ];
   element("agreement-figures").replaceChildren(...rows.flatMap(([name, value, color]) => {
     const term = make("dt");
-    if (color) term.append(Object.assign(make("span", "", "swatch"), { style: "" }));
-    if (color) (term.firstChild as HTMLElement).style.background = `rgb(${AGREEMENT_COLORS[color].join()})`;
+    if (color) {
+      const swatch = make("span", "", "swatch");
+      swatch.style.background = `rgb(${AGREEMENT_COLORS[color].join()})`;
+      term.append(swatch);
+    }
     term.append(name);
     return [term, make("dd", value)];
   }));

@@ -11,14 +11,14 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
 from hilum.viewer import reviews, scan_view, sources, volume_stream
+from hilum.viewer.bodies import error_answer, is_of_type, json_answer, nifti_answer, read_body
 from hilum.viewer.edit_routes import EditEndpoints
-from hilum.volume import Volume
 
 PAGE = Path(__file__).parent / "page"
 
@@ -90,7 +90,7 @@ class Endpoints:
     def session(self, _: Request) -> Response:
         """The list of scans."""
         run = self._source.run
-        return _json(self._source.session({} if run is None else reviews.read_reviews(run)))
+        return json_answer(self._source.session({} if run is None else reviews.read_reviews(run)))
 
     def facts(self, request: Request) -> Response:
         """Facts about one scan."""
@@ -98,7 +98,7 @@ class Endpoints:
         row = self._source.items[number].row
         with self._cache.open(number, current=True) as scan:
             facts = scan.page_facts(number) | self.edit.facts(number, scan)
-        return _json(facts | {"id": str(number), "name": visible(row["name"]), "status": row["status"]})
+        return json_answer(facts | {"id": str(number), "name": visible(row["name"]), "status": row["status"]})
 
     def part(self, request: Request) -> Response:
         """A volume, a surface or the thumbnail of a scan."""
@@ -110,7 +110,8 @@ class Endpoints:
             with self._cache.open(number) as scan:
                 volume = scan.sent(name)
             if volume is not None:
-                return _nifti(volume, volume_stream.first_slice(request.query_params.get("first", "0"), volume))
+                first = volume_stream.first_slice(request.query_params.get("first", "0"), volume)
+                return nifti_answer(volume, first=first)
         elif suffix == "stl" and (name in scan_view.SURFACES or label):
             with self._cache.open(number) as scan:
                 content = scan.surface(name)
@@ -122,18 +123,18 @@ class Endpoints:
         """Save a review."""
         number = self._number(request)
         if (run := self._source.run) is None:
-            return _error("only the scans of a run have reviews", 404)
-        if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-            return _error("a review must be application/json", 415)
-        if (body := await _read_body(request)) is None:
-            return _error(f"a review has at most {MAX_BODY} bytes", 413)
+            return error_answer("only the scans of a run have reviews", 404)
+        if not is_of_type(request, "application/json"):
+            return error_answer("a review must be application/json", 415)
+        if (body := await read_body(request, limit=MAX_BODY)) is None:
+            return error_answer(f"a review has at most {MAX_BODY} bytes", 413)
         try:
             review = msgspec.json.decode(body, type=_ReviewBody)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return _error("a review must be {verdict, comment, scan_sha256}", 400)
+            return error_answer("a review must be {verdict, comment, scan_sha256}", 400)
         name = self._source.items[number].name
         saved = await run_in_threadpool(reviews.save_review, run, name, **msgspec.structs.asdict(review))
-        return _json(self._source.review(number, saved))
+        return json_answer(self._source.review(number, saved))
 
 
 def make_app(source: sources.Source) -> Starlette:
@@ -153,8 +154,8 @@ def make_app(source: sources.Source) -> Starlette:
         """Return any error as one line."""
         if not isinstance(problem, HilumError):
             # Without its message, which could contain a path.
-            return _error(f"hilum failed: {getattr(problem, 'strerror', None) or type(problem).__name__}", 500)
-        return _error(_without_paths(problem, source.run), 404 if isinstance(problem, MissingInputError) else 422)
+            return error_answer(f"hilum failed: {getattr(problem, 'strerror', None) or type(problem).__name__}", 500)
+        return error_answer(_without_paths(problem, source.run), 404 if isinstance(problem, MissingInputError) else 422)
 
     return Starlette(routes=routes, exception_handlers={HilumError: refusal, Exception: refusal})
 
@@ -167,28 +168,3 @@ def _without_paths(problem: HilumError, run: Path | None) -> str:
         below = PurePath(where).relative_to(run) if run is not None and inside else PurePath()
         where = below if below.parts else None
     return str(HilumError(problem.what, where=where, do=problem.do))
-
-
-def _error(text: str, status: int) -> Response:
-    return _json({"error": text}, status)
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
-
-
-async def _read_body(request: Request) -> bytes | None:
-    """The body, or None as soon as it is too long; Content-Length is not trusted."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return None
-    return body
-
-
-def _nifti(volume: Volume, first: int) -> Response:
-    size = volume.array.size * (volume.array.itemsize if volume.array.dtype.str[1:] in {"i2", "f4"} else 1)
-    headers = {"content-length": str(volume_stream.HEADER_BYTES + size)}
-    chunks = volume_stream.nifti_chunks(volume, first=first)
-    return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")

@@ -7,16 +7,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from hilum.errors import InputError, MissingInputError, OutputError
 from hilum.outputs import corrections as table
 from hilum.report.text import all_visible
-from hilum.viewer import corrections, volume_stream
+from hilum.viewer import corrections
+from hilum.viewer.bodies import error_answer, is_of_type, json_answer, nifti_answer, read_body
 from hilum.viewer.scan_view import ScanView
 from hilum.viewer.sources import Source
 from hilum.volume import Mask
@@ -79,26 +79,22 @@ class EditEndpoints:
         last = table.newest(table.read_corrections(run)).get((self.source.items[number].name, one.mask))
         if last is None:
             raise MissingInputError("this mask has no correction")
-        mask = table.read_corrected(run, last, record)
-        headers = {"content-length": str(volume_stream.HEADER_BYTES + mask.array.size)}
-        return StreamingResponse(
-            volume_stream.nifti_chunks(mask), headers=headers, media_type="application/octet-stream"
-        )
+        return nifti_answer(table.read_corrected(run, last, record))
 
     async def save(self, request: Request) -> Response:
         """Save a corrected mask."""
         if refused := corrections.why_not(self.source.run):
-            return _json({"error": refused}, 409)
-        if request.headers.get("content-type", "").split(";")[0].strip() != "application/octet-stream":
-            return _json({"error": "a corrected mask must be application/octet-stream"}, 415)
-        if (body := await _read_body(request)) is None:
+            return error_answer(refused, 409)
+        if not is_of_type(request, "application/octet-stream"):
+            return error_answer("a corrected mask must be application/octet-stream", 415)
+        if (body := await read_body(request, limit=corrections.MAX_BODY)) is None:
             what = f"a corrected mask has at most {corrections.MAX_BODY >> 20} MiB; it is not saved"
-            return _json({"error": what}, 413)
+            return error_answer(what, 413)
         seen = [request.query_params.get(name, "") for name in ("original", "scan")]
         if not all(map(_SHA256.fullmatch, seen)):
-            return _json({"error": "original and scan must be SHA-256"}, 400)
+            return error_answer("original and scan must be SHA-256", 400)
         number, mask = self.number_of(request), request.path_params["mask"]
-        return _json(await run_in_threadpool(self._save, number, mask, body, seen))
+        return json_answer(await run_in_threadpool(self._save, number, mask, body, seen))
 
     def _save(self, number: int, name: str, body: bytes, seen: list[str]) -> dict[str, Any]:
         item, run = self.source.items[number], self.source.run
@@ -114,17 +110,3 @@ class EditEndpoints:
         saved = corrections.save_correction(run, item.folder, record, corrected, mask=one.mask, who=self.source.who)
         told: dict[str, Any] = all_visible({"who": saved.who, "when": saved.when, "current": True, "file": saved.file})
         return told
-
-
-async def _read_body(request: Request) -> bytes | None:
-    """The body, or None as soon as it is too long; Content-Length is not trusted."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > corrections.MAX_BODY:
-            return None
-    return bytes(body)
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")

@@ -1,13 +1,15 @@
 """What the viewer shows: one scan, or the scans of a run, each with a number as its id."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hilum
+from hilum._kernels.threads import begin
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError
 from hilum.io.annotations.detections import PointTables, read_detections
 from hilum.io.annotations.table_rows import TableColumns
@@ -70,8 +72,8 @@ class Source:
         What is shown beside the scans, by their names.
     detections : (Path, PointTables) or None
         A detector's table of marks, and what it holds.
-    header : list of (str, str)
-        Header fields of the one scan besides those that every scan has.
+    header : callable
+        Gives the header fields of the one scan besides those that every scan has, a list of (str, str).
     masks : mapping of str to tuple of LabelFile
         The masks that the user gave for finished scans, by scan id.
     who : str
@@ -85,7 +87,7 @@ class Source:
     scan: Scan | None = None
     beside: Mapping[str, Beside] = field(default_factory=dict)
     detections: tuple[Path, PointTables] | None = None
-    header: Fields = field(default_factory=list)
+    header: Callable[[], Fields] = list
     masks: Mapping[str, tuple[LabelFile, ...]] = field(default_factory=dict)
     who: str = ""
 
@@ -115,7 +117,7 @@ class Source:
         """Read a scan and check its files against their checksums; slow."""
         item = self.items[number]
         if self.scan is not None:
-            view = view_of_input(self.scan, more_fields=self.header)
+            view = view_of_input(self.scan, more_fields=self.header())
             view = replace(view, beside=self.beside.get(item.name))
             return self._with_detections(view, item.name)
         if item.folder is None:
@@ -231,7 +233,7 @@ def open_source(
     scan = hilum.read(path, annotations=annotations, columns=columns, **options)
     scan = attach_labels(scan, label_files(labels, path, scan, grid=label_grid, rois=rois))
     scan = _place(replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct))))
-    header = series_fields(path, scan.series_uid, scan.ct.shape)
+    header = begin(partial(series_fields, path, scan.series_uid, scan.ct.shape))  # no browser waits for it to start
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
