@@ -3,7 +3,7 @@
     python tests/fuzz_worker.py SEED START STOP STEP [READER]
 
 Prints the number of an input before it is read and its verdict after; the caller charges a death to the last number.
-READER is ``module:function`` in place of ``hilum:read``, to see that the judge sees.
+READER is ``module:function`` instead of ``hilum:read``, to see that the judge sees.
 """
 
 from __future__ import annotations

@@ -430,7 +430,7 @@ def test_a_run_takes_corrections_up_on_the_same_grid(out, luna, tmp_path, capsys
     codes = {note.code: note.text for note in first.notes if note.code.endswith("-corrected")}
     assert codes.keys() == {"lungs-corrected", "nodules-corrected", "labels-corrected"}
     when = read_corrections(out)[0].when
-    assert codes["lungs-corrected"] == f"lungs: corrected by Ada, {when}, in place of a mask of this run"
+    assert codes["lungs-corrected"] == f"lungs: corrected by Ada, {when}, instead of a mask of this run"
     assert not any(note.code.endswith("-corrected") for note in second.notes)
     assert (second.lungs.array == hilum.open_run(out)[1].lungs.array).all()
     # Figures and alarms are those of the corrected mask.

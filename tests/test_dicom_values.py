@@ -34,7 +34,7 @@ from hilum.io.dicom.records import SliceHeader
 
 
 def tabled(folder, table, *, first=0, kind="HU", signed=False, words=True, entries=None, bits=16, **more):
-    """Write a series whose slices have a table in place of slope and intercept."""
+    """Write a series whose slices have a table instead of slope and intercept."""
     stored = noise(low=-300 if signed else 0, high=1500).astype("<i2" if signed else "<u2")
 
     def change(ds, _):

@@ -144,7 +144,7 @@ def test_a_large_scan_is_sent_coarser_at_its_place_and_a_line_says_so(large, cap
     assert 20e6 < sent <= 24e6
     size = " x ".join(f"{s:.3g}" for s in images["ct.nii"].header.get_zooms()[::-1])
     assert line == (
-        f"hilum.show sends {sent / 1e6:.0f} MB, voxels of {size} mm, in place of 34 MB, voxels of 5 x 0.7 x 0.7 mm; "
+        f"hilum.show sends {sent / 1e6:.0f} MB, voxels of {size} mm, instead of 34 MB, voxels of 5 x 0.7 x 0.7 mm; "
         "full=True sends all"
     )
     assert images["ct.nii"].header.get_zooms()[2] == 5.0

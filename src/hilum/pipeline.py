@@ -86,7 +86,7 @@ def preprocess_beside(
     labeled : callable
         Returns the same scan with label maps and with more notes at the end. Called once.
     corrected : mapping of str to Mask
-        ``lungs`` and ``nodules`` that a person corrected, on any grid, to take in place of new ones.
+        ``lungs`` and ``nodules`` that a person corrected, on any grid, to use instead of new ones.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def make_lungs(
     given : Mask, optional
         A lung mask that came with the scan, on the grid of `ct`, to compare the result with.
     corrected : Mask, optional
-        A mask that a person corrected, on any grid, to take as it is in place of a new one.
+        A mask that a person corrected, on any grid, to use as it is instead of a new one.
     workers : int
         Threads; 0 for one per available core.
 

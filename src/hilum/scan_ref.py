@@ -120,7 +120,7 @@ class LabelFile:
 
 @dataclass(frozen=True, slots=True)
 class CorrectedMask:
-    """A mask of another run that a person corrected, to take in place of a new one.
+    """A mask of another run that a person corrected, to use instead of a new one.
 
     Parameters
     ----------

@@ -178,13 +178,10 @@ def _verify_corrections(folder: Path) -> Iterator[Fault | int]:
         if one in newest and (record is None or corrections.mask_sha256(record, one.mask) != one.original_sha256):
             what = "is a correction of a mask that the run does not have any more"
             yield _fault(what, path, "original-changed", do="correct the new mask, or move this one elsewhere")
-    saved = folder / corrections.FOLDER
+    saved, named = folder / corrections.FOLDER, {one.file for one in listed}
+    what, do = f"is not in {corrections.NAME}: it was not saved completely", "save it again, or move it elsewhere"
     for name, extra in source_files.list_source_files(saved) if saved.is_dir() else ():
-        if f"{corrections.FOLDER}/{name}" not in {one.file for one in listed}:
-            what, do = (
-                f"is not in {corrections.NAME}: it was not saved completely",
-                "save it again, or move it elsewhere",
-            )
+        if f"{corrections.FOLDER}/{name}" not in named:
             yield _fault(what, extra, "extra", do=do)
 
 

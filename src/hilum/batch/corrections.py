@@ -1,4 +1,4 @@
-"""Corrected masks of another run that this run takes in place of new ones.
+"""Corrected masks of another run, which this run uses instead of new ones.
 
 1. `find_corrections` gives each scan the newest corrections beside the other run that are of its series.
 2. When the scan was read, `read_corrected_masks` refuses a correction that does not fit it any more.
@@ -36,8 +36,8 @@ class CorrectedMasks:
     label_maps: Mapping[str, LabelMap] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[Note, ...] = ()
 
-    def in_place_of(self, scan: Scan) -> Scan:
-        """A scan with the corrected label maps in place of its own."""
+    def put_into(self, scan: Scan) -> Scan:
+        """Replace the label maps of a scan by the corrected ones."""
         return replace(scan, label_maps=MappingProxyType({**scan.label_maps, **self.label_maps}))
 
 
@@ -139,7 +139,7 @@ def read_corrected_masks(ref: ScanRef, scan: Scan, recipe: Recipe, *, images: st
             _check_nodules(ref, record, require_readers(scan, least=recipe.nodules.min_readers))
         who = one_line(one.who, limit=100)
         notes.append(
-            Note(NOTES[kind], f"{name or kind}: corrected by {who}, {one.when}, in place of a mask of this run")
+            Note(NOTES[kind], f"{name or kind}: corrected by {who}, {one.when}, instead of a mask of this run")
         )
     return CorrectedMasks(masks, label_maps, tuple(notes))
 

@@ -196,7 +196,7 @@ def _load_and_preprocess(
         scan = DATASETS[ref.dataset].load(ref, options=ReadOptions.of_recipe(recipe.read))
         given = corrections.read_corrected_masks(ref, scan, recipe, images=images)
         scan = replace(scan, notes=(*scan.notes, *given.notes))
-        labeled = begin(lambda: given.in_place_of(attach_labels(scan, ref.label_files)), workers=recipe.compute.workers)
+        labeled = begin(lambda: given.put_into(attach_labels(scan, ref.label_files)), workers=recipe.compute.workers)
         ready = preprocess_beside(scan, recipe, labeled, corrected=given.masks)
     except HilumError:
         identity.check_unchanged(ref, before)

@@ -107,7 +107,7 @@ def run(
     hide_paths
         Leave names that could identify a patient out of the paths in OUT/scans.csv, also for earlier runs.
     corrections
-        The output folder of another run whose masks were corrected in 'hilum view': take these masks in place of new
+        The output folder of another run whose masks were corrected in 'hilum view': use these masks instead of new
         ones, for the scans of this input.
     strict
         Exit with status 1 if a stored scan has an alarm, that is, if its data are probably wrong.

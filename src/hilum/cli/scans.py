@@ -247,7 +247,7 @@ def view(
     port
         Port on 127.0.0.1; 0 for any free port.
     host_name
-        A name that the browser may use in place of 127.0.0.1 in the address, such as localhost. May be repeated.
+        A name that the browser may use instead of 127.0.0.1 in the address, such as localhost. May be repeated.
     browser
         Open a browser; hilum prints a single-use address for one browser in any case.
     who

@@ -39,7 +39,7 @@ link again, in the same browser."""
 
 
 def check_host_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Check names that may stand in place of ``127.0.0.1`` in an address of the viewer; return them in lower case.
+    """Check names that can be used instead of ``127.0.0.1`` in an address of the viewer; return them in lower case.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class Logins:
     host : str
         ``127.0.0.1:PORT``, the address of the server.
     names : sequence of str
-        Host names that a browser may use in place of ``127.0.0.1``.
+        Host names that a browser may use instead of ``127.0.0.1``.
     """
 
     def __init__(self, host: str, names: Sequence[str] = ()) -> None:

@@ -125,7 +125,7 @@ def _coarsen(scan: Scan) -> Scan:
         new = resampled_geometry(old, spacing=[max(s, 1.02 * min(new.spacing)) for s in new.spacing])
     was, now = (" x ".join(f"{s:.3g}" for s in grid.spacing) for grid in (old, new))
     print_result(
-        f"hilum.show sends {prod(new.shape) * each / 1e6:.0f} MB, voxels of {now} mm, in place of {size / 1e6:.0f} MB, "
+        f"hilum.show sends {prod(new.shape) * each / 1e6:.0f} MB, voxels of {now} mm, instead of {size / 1e6:.0f} MB, "
         f"voxels of {was} mm; full=True sends all"
     )
     return resample(scan, new.spacing, order="linear")

@@ -57,7 +57,7 @@ def serve(
     browser : bool
         Whether to start a browser. It gets its own address in a file that only its owner can read.
     host_names : sequence of str
-        Names that may stand in place of ``127.0.0.1`` in an address, for a browser that reaches this port through
+        Names that can be used instead of ``127.0.0.1`` in an address, for a browser that reaches this port through
         another program. The server listens on 127.0.0.1 in any case.
     ready : callable
         Called with an address when the server runs. The address logs one browser in, once.
