@@ -381,7 +381,10 @@ def test_a_viewer_that_is_killed_while_it_saves_leaves_no_part(out, seconds):
     corrected = hilum.open_run(out)[0].corrected()
     assert (corrected.array == (first if len(lines) == 1 else second)).all()
     assert {fault.code for fault in faults(out)} <= {"extra"}  # a file without its line
-    third = saved(out, array=np.zeros_like(first))
+    third = np.zeros_like(first)
+    with started(out) as (_, host, folder):  # another process: it sweeps what the dead one left
+        server = Outside(host, folder)
+        assert send(server, third, seen=facts(server))[0] == 200
     assert (hilum.open_run(out)[0].corrected().array == third).all()
     assert not list((out / FOLDER).rglob(".*"))
 
