@@ -27,7 +27,7 @@ export async function openScan(row: ScanRow, placed?: () => void): Promise<void>
     change({ facts });
     const { world, nodule } = facts.start;
     change({ crosshair: world, nodule: facts.nodules.find(({ label }) => label === nodule) ?? null });
-    let drawn = 0;
+    let drawn = performance.now(); // what is here at once is drawn once
     const ct = await getVolume(facts.volumes.ct, mine.signal, (share, coming) => {
       loading(`loading ${megabytes(facts.volumes.ct)}`, share);
       if (performance.now() - drawn < REDRAW_MS || !coming.isHere(facts.volumes.ct.first ?? 0)) return;

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, InputError, OutputError
 from hilum.io import atomic
 from hilum.io.volumes.formats import FORMATS
@@ -159,6 +158,8 @@ def save_correction(run: Path, folder: Path, record: ScanRecord, corrected: Mask
         raise OutputError(refused)
     finished.check_files(folder, record, digest=False)
     what, do = "another viewer is saving a correction", "try again in a moment"
+    from hilum.batch.lock import output_lock  # late: the package loads all that a run needs
+
     lock = output_lock(run, name=LOCK, wait_seconds=reviews.LOCK_TIMEOUT, what=what, do=do)
     with lock, reviews.saving:  # in this order, so that Ctrl-C can end a viewer that waits for the lock
         file = corrections.next_file(run, folder.name, mask)

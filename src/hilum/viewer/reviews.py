@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import atomic, files
 from hilum.io.annotations.csv_tables import plain_cell, safe_cells
@@ -132,6 +131,8 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256
         raise OutputError("no permission to write to this run", where=run, do="ask its owner")
     # The lock between processes comes first, so that Ctrl-C can end a viewer that waits for it.
     what, do = "another viewer is saving a review", "try again in a moment"
+    from hilum.batch.lock import output_lock  # late: the package loads all that a run needs
+
     with output_lock(run, name=LOCK, wait_seconds=LOCK_TIMEOUT, what=what, do=do), saving:
         reviews = read_reviews(run)
         reviews[name] = review
