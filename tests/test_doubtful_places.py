@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hilum.io.png import png_bytes
-from hilum.ops.preview import DOUBT_COLOR, LABEL_PALETTE, PALETTE, draw_preview
+from hilum.ops.preview import draw_preview
+from hilum.ops.preview_slices import DOUBT_COLOR, LABEL_PALETTE, PALETTE
 from hilum.ops.quality.doubtful_places import FIELDS, doubtful_places
 from hilum.ops.quality.measure import ALARMS, measure_lungs, quality_notes
 from hilum.phantom.chest import make_phantom

@@ -19,7 +19,8 @@ from small_runs import append_row
 import hilum
 from hilum import cli
 from hilum.ops.labels import overlay
-from hilum.ops.preview import COLORS, LABEL_PALETTE, PALETTE, draw_preview
+from hilum.ops.preview import draw_preview
+from hilum.ops.preview_slices import COLORS, LABEL_PALETTE, PALETTE
 from hilum.outputs.ledger import Row
 from hilum.outputs.scans_index import COLUMNS
 from hilum.outputs.store import store_scan

@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 
 import hilum
 from hilum.cli import main
-from hilum.ops import preview
+from hilum.ops import preview_slices
 from hilum.ops.froc import froc
 from hilum.phantom import make_phantom
 from hilum.pictures import colors
@@ -122,7 +122,7 @@ def test_lungs_airways_and_nodules_differ_in_gray():
 def test_colors_are_those_of_the_report_and_the_viewer():
     drawn = [*colors.LABELS.values(), colors.NODULE]
     as_bytes = [tuple(round(255 * part) for part in to_rgb(color)) for color in drawn]
-    assert as_bytes == list(preview.COLORS)
+    assert as_bytes == list(preview_slices.COLORS)
     source = Path(__file__).parents[1] / "viewer" / "web" / "slice.ts"
     line = re.search(
         r"LUNG_COLORS.*?= \{(.*?)\};\s*export const NODULE_COLOR: Color = \[(.*?)\]", source.read_text(), re.DOTALL

@@ -21,7 +21,8 @@ from hilum.errors import FormatError
 from hilum.geometry import Geometry
 from hilum.io.png import png_bytes
 from hilum.ops.intensity import UnitRange
-from hilum.ops.preview import COLORS, GRAYS, HEIGHT, LEFT_COLOR, NODULE_COLOR, PALETTE, RIGHT_COLOR, draw_preview
+from hilum.ops.preview import draw_preview
+from hilum.ops.preview_slices import COLORS, GRAYS, HEIGHT, LEFT_COLOR, NODULE_COLOR, PALETTE, RIGHT_COLOR
 from hilum.outputs.finished import read_record
 from hilum.outputs.parts import FACTS, PICTURE, read_preview
 from hilum.outputs.store import read_stored

@@ -20,7 +20,7 @@ from small_runs import write_small
 import hilum
 from hilum.cli import main
 from hilum.ops.labels.overlay import COLORS as LABEL_COLORS
-from hilum.ops.preview import COLORS
+from hilum.ops.preview_slices import COLORS
 from hilum.phantom import make_phantom
 from hilum.scan import LabelMap, Note
 from hilum.testing import geometries

@@ -20,7 +20,8 @@ from hilum.io.png import png_bytes
 from hilum.io.volumes.formats import STORES, read_header
 from hilum.io.volumes.nifti import read_nifti_affine
 from hilum.ops.nodules.readings import mean_agreement
-from hilum.ops.preview import LABEL_PALETTE, PALETTE, Panel, Preview
+from hilum.ops.preview import Panel, Preview
+from hilum.ops.preview_slices import LABEL_PALETTE, PALETTE
 from hilum.outputs.checksums import RERUN, check_file
 from hilum.outputs.records import NoduleRecord, ScanRecord
 from hilum.scan import Scan

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError
-from hilum.ops.preview import shrink
+from hilum.ops.preview_slices import shrink
 from hilum.pictures.drawing import (
     EDGES,
     describe,

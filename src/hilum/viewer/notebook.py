@@ -13,7 +13,7 @@ from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.labels import overlay
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.ops.preview import COLORS
+from hilum.ops.preview_slices import COLORS
 from hilum.ops.resample import resample, resampled_geometry
 from hilum.pictures.planes import Drawn, scan_of
 from hilum.scan import Scan

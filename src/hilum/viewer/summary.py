@@ -15,7 +15,8 @@ from hilum.io.png import png_bytes
 from hilum.ops.intensity import WINDOW_PRESETS, Window
 from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.ops.labels.shares import measure_labels
-from hilum.ops.preview import COLORS, LABEL_PALETTE, RIGHT_COLOR, Panel, Picture, draw_strip
+from hilum.ops.preview import Panel, draw_strip
+from hilum.ops.preview_slices import COLORS, LABEL_PALETTE, RIGHT_COLOR, Picture
 from hilum.ops.reorient import reorient
 from hilum.report.text import html, visible
 from hilum.scan import Label, Nodule, Note, Scan
