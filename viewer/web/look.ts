@@ -36,13 +36,20 @@ export function setUpLook(): void {
   for (const id of ["mask-a", "mask-b"]) element(id).addEventListener("change", () => choose());
   element("jump-disagreement").addEventListener("click", jump);
   watch(["outline", "slab", "slabMm"], show);
-  watch(["lungs", "noduleMask", "layers", "ct"], offer);
+  panel().addEventListener("toggle", offer);
+  watch(["lungs", "noduleMask", "layers", "ct"], () => {
+    if (panel().open || chosen.a || chosen.b) offer(); // the labels of a mask are counted voxel by voxel
+  });
   watch(["tool"], compareChosen);
   watch(["agreement"], showAgreement);
   watch(["measures", "ct"], showMeasured);
   show();
   offer();
   showAgreement();
+}
+
+function panel(): HTMLDetailsElement {
+  return document.querySelector<HTMLDetailsElement>("#look details")!;
 }
 
 function thickness(mm: number): number {
